@@ -1,0 +1,24 @@
+# Two commands: `make demo` and `make test`. Both set up .venv and the messages first, once.
+PYTHON ?= python3
+ARGS ?=
+# The colcon overlay, and the machine's own ROS (if one is sourced) kept out of it.
+RUN = . install/setup.sh && PATH="$(CURDIR)/.venv/bin:$$PATH"
+
+.PHONY: demo test lint setup clean
+
+demo: setup
+	@$(RUN) gsc demo $(ARGS)
+
+test: setup lint
+	@$(RUN) pytest $(ARGS)
+
+lint: setup
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+setup:
+	@$(PYTHON) tools/setup_environment.py
+
+clean:
+	rm -rf .venv build install log out setup.log

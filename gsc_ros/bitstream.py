@@ -1,0 +1,205 @@
+"""Frame <-> packet: the written contract of docs/bitstream.md, pinned by golden files.
+
+    byte 0     version (high nibble) | subset flag (bit 2) | text mode (bits 0..1)
+    1, 2       fingerprint, big endian
+    3, 4       sequence, big endian
+    5          size: index into SIZES, or 0 and then width and height as varints
+    then       scale - 1 (high nibble) | level (low nibble)
+    then       channel set: varint C (the first C channels);
+               with the subset flag: varint N, varint C, rank of the subset, big endian
+    then       text mode not NONE: varint length, text
+    then       channels, up to the last two bytes
+    last two   CRC-16/XMODEM of everything before, big endian
+"""
+
+from __future__ import annotations
+
+import binascii
+from math import comb
+
+from gsc_ros.frame import MAX_CHANNELS, MAX_LEVEL, MAX_SCALE, MAX_SIDE, MAX_TEXT_BYTES, MIN_SIDE, Frame, TextMode
+
+VERSION = 1
+MAX_PACKET = 65_535
+SIZES = (
+    (0, 0),
+    (160, 120), (320, 240), (640, 480), (800, 600), (1024, 768), (1280, 960), (1600, 1200),
+    (320, 180), (640, 360), (848, 480), (960, 540), (1280, 720), (1920, 1080), (2560, 1440), (3840, 2160),
+    (424, 240), (640, 512), (720, 480), (720, 576), (752, 480), (768, 512), (1280, 800), (1440, 1080),
+    (1920, 1200), (2048, 1536), (2448, 2048), (1242, 375), (1216, 352), (1241, 376), (848, 800), (672, 376),
+    (256, 256), (512, 512), (1024, 1024), (2048, 2048), (512, 768), (480, 640), (720, 1280), (1080, 1920),
+)  # fmt: skip
+
+
+class BitstreamError(ValueError):
+    """A packet that breaks the contract; the message says how."""
+
+
+def pack(frame: Frame) -> bytes:
+    """The packet of ``frame``; raises BitstreamError for values that the packet cannot hold."""
+    _check(frame)
+    ids = frame.channel_ids
+    subset = ids != tuple(range(len(ids)))
+    body = bytearray([VERSION << 4 | subset << 2 | frame.text_mode])
+    body += frame.fingerprint.to_bytes(2, "big") + frame.sequence.to_bytes(2, "big")
+    size = (frame.width, frame.height)
+    if size in SIZES:
+        body.append(SIZES.index(size))
+    else:
+        body += b"\0" + _varint(frame.width) + _varint(frame.height)
+    body.append((frame.scale - 1) << 4 | frame.level)
+    if subset:
+        rank = sum(comb(channel, place + 1) for place, channel in enumerate(ids))
+        body += _varint(frame.channel_count) + _varint(len(ids))
+        body += rank.to_bytes(_rank_bytes(frame.channel_count, len(ids)), "big")
+    else:
+        body += _varint(len(ids))
+    if frame.text_mode is not TextMode.NONE:
+        body += _varint(len(frame.text)) + frame.text
+    body += frame.channels
+    body += binascii.crc_hqx(body, 0).to_bytes(2, "big")
+    if len(body) > MAX_PACKET:
+        raise BitstreamError(f"a packet of {len(body)} bytes: at most {MAX_PACKET} are allowed")
+    return bytes(body)
+
+
+def unpack(packet: bytes, *, channel_count: int) -> Frame:
+    """The frame of ``packet``, for a latent of ``channel_count`` channels; raises BitstreamError.
+
+    Cost is bounded by the packet's own length: nothing is allocated for what it merely claims.
+    """
+    if not 10 <= len(packet) <= MAX_PACKET:
+        raise BitstreamError(f"a packet of {len(packet)} bytes: 10 to {MAX_PACKET} are allowed")
+    if packet[0] >> 4 != VERSION:
+        raise BitstreamError(f"version {packet[0] >> 4} of the bitstream: this decoder reads version {VERSION}")
+    body = bytes(packet[:-2])
+    if binascii.crc_hqx(body, 0) != int.from_bytes(packet[-2:], "big"):
+        raise BitstreamError("the checksum does not match: the packet was damaged on its way")
+    if packet[0] & 8:
+        raise BitstreamError("a reserved bit is set")
+    reader = _Reader(body, at=1)
+    fingerprint, sequence = reader.number(2), reader.number(2)
+    code = reader.number(1)
+    if code >= len(SIZES):
+        raise BitstreamError(f"size code {code}: 0 to {len(SIZES) - 1} are defined")
+    width, height = SIZES[code] if code else (reader.varint(), reader.varint())
+    if code == 0 and (width, height) in SIZES:
+        raise BitstreamError(f"the size {width}x{height} has a code of its own")
+    scale, level = divmod(reader.number(1), 16)
+    if packet[0] & 4:
+        total, count = reader.varint(), reader.varint()
+        if total != channel_count or count > total:
+            raise BitstreamError(f"{count} of {total} channels: the latent of this profile has {channel_count}")
+        ids = _unrank(reader.number(_rank_bytes(total, count)), total, count)
+        if ids == tuple(range(count)):
+            raise BitstreamError("a subset that is a prefix")
+    else:
+        count = reader.varint()
+        if count > channel_count:
+            raise BitstreamError(f"{count} channels: the latent of this profile has {channel_count}")
+        ids = tuple(range(count))
+    mode = TextMode(packet[0] & 3)
+    text = reader.bytes(reader.varint()) if mode is not TextMode.NONE else b""
+    frame = Frame(
+        fingerprint=fingerprint, sequence=sequence, width=width, height=height, scale=scale + 1, level=level,
+        channel_count=channel_count, channel_ids=ids, text_mode=mode, text=text, channels=reader.rest(),
+    )  # fmt: skip
+    _check(frame)
+    return frame
+
+
+def head_bytes(frame: Frame) -> int:
+    """Bytes of the packet that are neither text nor channels: head, channel set, checksum."""
+    return len(pack(frame)) - len(frame.text) - len(frame.channels)
+
+
+def fingerprint_of(packet: bytes) -> int:
+    """The fingerprint that ``packet`` names; raises BitstreamError when it is too short."""
+    if len(packet) < 10:
+        raise BitstreamError(f"a packet of {len(packet)} bytes: 10 to {MAX_PACKET} are allowed")
+    return int.from_bytes(packet[1:3], "big")
+
+
+def _check(frame: Frame) -> None:
+    ids = frame.channel_ids
+    checks = (
+        ("fingerprint", frame.fingerprint, 0, 0xFFFF),
+        ("sequence", frame.sequence, 0, 0xFFFF),
+        ("width", frame.width, MIN_SIDE, MAX_SIDE),
+        ("height", frame.height, MIN_SIDE, MAX_SIDE),
+        ("scale", frame.scale, 1, MAX_SCALE),
+        ("level", frame.level, 0, MAX_LEVEL),
+        ("channel_count", frame.channel_count, 1, MAX_CHANNELS),
+        ("number of channels", len(ids), 0, frame.channel_count),
+        ("length of the text", len(frame.text), 0, MAX_TEXT_BYTES),
+    )
+    for name, value, low, high in checks:
+        if not low <= value <= high:
+            raise BitstreamError(f"{name} {value}: {low} to {high} are allowed")
+    if any(a >= b for a, b in zip(ids, ids[1:], strict=False)) or (ids and not 0 <= ids[0] <= ids[-1] < frame.channel_count):
+        raise BitstreamError(f"channel ids {ids}: ascending ids below {frame.channel_count} are allowed")
+    if frame.text_mode is TextMode.REFERENCE and (len(frame.text) != 1 or frame.text == b"\0"):
+        raise BitstreamError("a caption reference is one byte, 1 to 255")
+    if frame.text_mode is TextMode.NONE and frame.text:
+        raise BitstreamError("text in a frame that says it has none")
+    if frame.channels and not ids:
+        raise BitstreamError("channel data for no channel")
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _rank_bytes(total: int, count: int) -> int:
+    return ((comb(total, count) - 1).bit_length() + 7) // 8
+
+
+def _unrank(rank: int, total: int, count: int) -> tuple[int, ...]:
+    """The subset of rank ``rank`` in the combinatorial number system."""
+    if rank >= comb(total, count):
+        raise BitstreamError("the rank of the channel set is beyond the last subset")
+    ids = []
+    channel = total
+    for place in range(count, 0, -1):
+        channel -= 1
+        while comb(channel, place) > rank:
+            channel -= 1
+        rank -= comb(channel, place)
+        ids.append(channel)
+    return tuple(reversed(ids))
+
+
+class _Reader:
+    """Takes fields off the front of a packet; running past its end is a BitstreamError."""
+
+    def __init__(self, data: bytes, at: int) -> None:
+        self._data = data
+        self._at = at
+
+    def bytes(self, count: int) -> bytes:
+        if self._at + count > len(self._data):
+            raise BitstreamError(f"the packet ends early: {count} more bytes were announced, {len(self._data) - self._at} are there")
+        self._at += count
+        return self._data[self._at - count : self._at]
+
+    def number(self, count: int) -> int:
+        return int.from_bytes(self.bytes(count), "big")
+
+    def varint(self) -> int:
+        value = 0
+        for shift in (0, 7, 14):
+            byte = self.number(1)
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                if shift and byte == 0:
+                    raise BitstreamError("a number written longer than it needs to be")
+                return value
+        raise BitstreamError("a number of more than three bytes")
+
+    def rest(self) -> bytes:
+        return self.bytes(len(self._data) - self._at)

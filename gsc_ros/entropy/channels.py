@@ -1,0 +1,236 @@
+"""The channel coder: latent symbols to bytes and back, bit-exact on every machine.
+
+It runs the context model of :mod:`gsc_ros.entropy.context` in integers. Weights are stored as
+integers in units of 2**-12; all sums are whole numbers far below 2**53 and are therefore exact
+in float64, whatever order a BLAS adds them in (checked when the tables are loaded). The
+network yields, in eighths, a location and a log scale; these pick a row of trained integer
+frequencies, and the row codes the distance of the symbol from the location.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from gsc_ros.entropy.coder import TOTAL, SymbolDecoder, SymbolEncoder
+from gsc_ros.latents.layout import LatentLayout
+
+Integers = NDArray[np.int64]
+Exact = NDArray[np.float64]  # whole numbers, all below 2**53
+
+UNIT = 12  # weights are integers in units of 2**-UNIT
+FINE = 3  # location and log scale are taken in units of 2**-FINE
+SCALES = 45  # log scales -2.5 .. 3.0 in eighths
+LOWEST_SCALE = -20  # -2.5 in eighths
+REACH = 16  # distances beyond +-(REACH - 1) are escaped
+WIDEST = 127  # symbols lie in -127 .. 127
+HIDDEN_LIMIT = float(1 << 28)
+_UNIFORM_BYTE = np.full((1, 256), TOTAL // 256, dtype=np.int64)
+_RING = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if (dy + dx) % 2]
+
+
+class ChannelError(ValueError):
+    """Symbols that cannot be coded, or bytes that hold none."""
+
+
+@dataclass(frozen=True)
+class GridTables:
+    """The integer network of one grid with C channels, E earlier (coarser) ones and K hidden units each.
+
+    ``across`` (C,K,E+C,9) weighs the 3x3 neighbourhoods, ``within`` (C,K,12) the checkerboard
+    ring of the own channel, ``bias`` (C,K), ``second`` (C,K) is added in the second pass,
+    ``condition`` (C,K,levels+N) the quality level and the channels sent, ``out`` (C,2,K) and
+    ``out_bias`` (C,2) give location and log scale.
+    """
+
+    across: NDArray[np.int32]
+    within: NDArray[np.int32]
+    bias: NDArray[np.int32]
+    second: NDArray[np.int32]
+    condition: NDArray[np.int32]
+    out: NDArray[np.int32]
+    out_bias: NDArray[np.int64]
+
+    def check(self) -> None:
+        """Raise ChannelError unless every sum the network can form stays below 2**53."""
+        reach = WIDEST * (np.abs(self.across).sum(axis=(2, 3), dtype=np.int64).max() + np.abs(self.within).sum(axis=2, dtype=np.int64).max())
+        final = np.abs(self.out).sum(axis=2, dtype=np.int64).max() * HIDDEN_LIMIT + np.abs(self.out_bias).max()
+        if max(float(reach), float(final)) >= 2**52:
+            raise ChannelError("the context tables hold weights so large that their sums are not exact")
+
+
+@dataclass(frozen=True)
+class ChannelTables:
+    """Everything the channel coder needs: one integer network a grid, one set of frequencies."""
+
+    grids: tuple[GridTables, ...]
+    frequencies: NDArray[np.int64]  # (SCALES, 8, 2*REACH+1), rows sum to TOTAL
+
+    @classmethod
+    def load(cls, path: Path) -> ChannelTables:
+        arrays = load_file(path)
+        names = [field.name for field in fields(GridTables)]
+        count = 1 + max(int(key[4]) for key in arrays if key.startswith("grid"))
+        grids = tuple(GridTables(**{name: arrays[f"grid{index}.{name}"] for name in names}) for index in range(count))
+        for grid in grids:
+            grid.check()
+        return cls(grids=grids, frequencies=arrays["frequencies"].astype(np.int64))
+
+    def save(self, path: Path) -> None:
+        arrays = {f"grid{index}.{field.name}": getattr(grid, field.name) for index, grid in enumerate(self.grids) for field in fields(GridTables)}
+        save_file({**arrays, "frequencies": self.frequencies.astype(np.int32)}, path)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """One pass as the coder meets it: the model's table rows, and where the symbols lie."""
+
+    channel: int
+    rows: Integers  # index of the row of frequencies, (n,)
+    center: Integers  # the location rounded, (n,)
+
+
+class ChannelCoder:
+    """Codes the sent channels of one frame under ``tables``."""
+
+    def __init__(self, tables: ChannelTables, layout: LatentLayout) -> None:
+        self._layout = layout
+        self._tables = tables
+        self._frequencies = np.ascontiguousarray(tables.frequencies.reshape(-1, 2 * REACH + 1))
+
+    def encode(self, symbols: Mapping[int, NDArray[np.integer]], level: int, height: int, width: int) -> bytes:
+        """Bytes of ``symbols``: channel id -> (rows, columns) on that channel's grid, within -127..127."""
+        coder = SymbolEncoder()
+
+        def put(coded: Coded, known: Integers | None) -> Integers:
+            assert known is not None
+            _put(coder, known - coded.center, self._frequencies[coded.rows])
+            return known
+
+        self._walk(list(symbols), level, height, width, put, symbols)
+        return coder.finish()
+
+    def decode(self, data: bytes, channels: Sequence[int], level: int, height: int, width: int) -> dict[int, NDArray[np.int64]]:
+        """The symbols that :meth:`encode` was given; ChannelError when ``data`` cannot hold them."""
+        coder = SymbolDecoder(data)
+
+        def get(coded: Coded, known: Integers | None) -> Integers:
+            values = coded.center + _get(coder, self._frequencies[coded.rows])
+            if np.abs(values).max(initial=0) > WIDEST:
+                raise ChannelError("a symbol beyond -127..127")
+            return values
+
+        return self._walk(channels, level, height, width, get, None)
+
+    def cost(self, symbols: Mapping[int, NDArray[np.integer]], level: int, height: int, width: int) -> dict[int, float]:
+        """Ideal cost in bits of every channel of ``symbols``, under the frequencies in use."""
+        bits = dict.fromkeys(symbols, 0.0)
+
+        def count(coded: Coded, known: Integers | None) -> Integers:
+            assert known is not None
+            distance = known - coded.center
+            index = np.clip(distance + REACH, 0, 2 * REACH)
+            bits[coded.channel] += float(-np.log2(self._frequencies[coded.rows, index] / TOTAL).sum())
+            bits[coded.channel] += 8.0 * float((np.abs(distance) >= REACH).sum())
+            return known
+
+        self._walk(list(symbols), level, height, width, count, symbols)
+        return bits
+
+    def statistics(self, symbols: Mapping[int, NDArray[np.integer]], level: int, height: int, width: int) -> tuple[Integers, Integers]:
+        """Row index and distance of every symbol, for fitting the frequencies to data."""
+        rows: list[Integers] = []
+        distances: list[Integers] = []
+
+        def note(coded: Coded, known: Integers | None) -> Integers:
+            assert known is not None
+            rows.append(coded.rows)
+            distances.append(known - coded.center)
+            return known
+
+        self._walk(list(symbols), level, height, width, note, symbols)
+        return np.concatenate(rows), np.concatenate(distances)
+
+    def _walk(
+        self,
+        channels: Sequence[int],
+        level: int,
+        height: int,
+        width: int,
+        visit: Callable[[Coded, Integers | None], Integers],
+        symbols: Mapping[int, NDArray[np.integer]] | None,
+    ) -> dict[int, NDArray[np.int64]]:
+        """Visit both passes of every channel in coding order; returns what ``visit`` returned."""
+        layout = self._layout
+        condition = np.zeros(self._tables.grids[0].condition.shape[2])
+        levels = len(condition) - layout.channels
+        condition[level] = 1
+        condition[[levels + channel for channel in channels]] = 1
+        known: dict[int, NDArray[np.int64]] = {}
+        patches: dict[int, Exact] = {}
+        for group in range(len(layout.counts)):
+            rows, columns = layout.grid(group, height, width)
+            if group:
+                patches = {channel: _patches(known[channel].repeat(2, axis=0).repeat(2, axis=1)) for channel in known}
+            for channel in sorted(c for c in channels if layout.group(c) == group):
+                given = None if symbols is None else np.asarray(symbols[channel], dtype=np.int64)
+                plane = np.zeros((rows, columns), dtype=np.int64)
+                for chosen, models in self._passes(group, channel, patches, condition, plane):
+                    plane[chosen] = visit(models, None if given is None else given[chosen])
+                known[channel] = plane
+                patches[channel] = _patches(plane)
+        return known
+
+    def _passes(self, group: int, channel: int, patches: Mapping[int, Exact], condition: Exact, plane: Integers) -> Iterator[tuple[tuple[Integers, Integers], Coded]]:
+        """The two passes of ``channel``; ``plane`` is filled in by the caller between them."""
+        grid = self._tables.grids[group]
+        own = channel - self._layout.first(group)
+        rows, columns = plane.shape
+        hidden = np.repeat((grid.bias[own] + grid.condition[own] @ condition)[:, None], rows * columns, axis=1)
+        # Channel ids count through the grids, so an id is the index among this network's inputs too.
+        useful = [c for c, patch in patches.items() if c < channel and patch.any()]
+        if useful:
+            weights = grid.across[own][:, useful].reshape(len(hidden), -1).astype(np.float64)
+            hidden += weights @ np.concatenate([patches[c] for c in useful])
+        for parity in (0, 1):
+            chosen = np.nonzero((np.arange(rows)[:, None] + np.arange(columns)[None, :]) % 2 == parity)
+            at = chosen[0] * columns + chosen[1]
+            local = hidden[:, at]
+            if parity:
+                padded = np.pad(plane, 2).astype(np.float64)
+                ring = np.stack([padded[chosen[0] + 2 + dy, chosen[1] + 2 + dx] for dy, dx in _RING])
+                local = local + grid.second[own][:, None] + grid.within[own].astype(np.float64) @ ring
+            local = np.clip(local, 0.0, HIDDEN_LIMIT)
+            mu, log_scale = (grid.out[own].astype(np.float64) @ local + grid.out_bias[own][:, None]).astype(np.int64)
+            half = 1 << (2 * UNIT - FINE - 1)
+            eighths = np.clip((mu + half) >> (2 * UNIT - FINE), -8 * WIDEST, 8 * WIDEST)
+            scale = np.clip(((log_scale + half) >> (2 * UNIT - FINE)) - LOWEST_SCALE, 0, SCALES - 1)
+            center = (eighths + 4) >> 3
+            yield chosen, Coded(channel=channel, rows=scale * 8 + (eighths - 8 * center + 4), center=center)
+
+
+def _patches(plane: NDArray[np.integer]) -> Exact:
+    """The 3x3 neighbourhood of every position, (9, rows*columns), zeros beyond the edge."""
+    padded = np.pad(plane, 1).astype(np.float64)
+    rows, columns = plane.shape
+    return np.stack([padded[dy : dy + rows, dx : dx + columns].ravel() for dy in range(3) for dx in range(3)])
+
+
+def _put(coder: SymbolEncoder, distance: Integers, frequencies: Integers) -> None:
+    coder.encode(np.clip(distance + REACH, 0, 2 * REACH), frequencies)
+    beyond = np.abs(distance[np.abs(distance) >= REACH]) - REACH
+    coder.encode(beyond, _UNIFORM_BYTE.repeat(len(beyond), axis=0))
+
+
+def _get(coder: SymbolDecoder, frequencies: Integers) -> Integers:
+    distance = coder.decode(frequencies).astype(np.int64) - REACH
+    escaped = np.abs(distance) == REACH
+    if escaped.any():
+        extra = coder.decode(_UNIFORM_BYTE.repeat(int(escaped.sum()), axis=0))
+        distance[escaped] += np.sign(distance[escaped]) * extra
+    return distance

@@ -1,0 +1,85 @@
+"""The context model of the channels: what a symbol is likely to be, given those already known.
+
+Channels are coded in the order of their ids, each in two passes over a checkerboard. A symbol
+sees the 3x3 neighbourhood of every earlier channel and, in the second pass, the twelve nearest
+symbols of its own channel that the first pass has sent. Two small layers turn these integers
+into the location mu and the scale of a discretised logistic distribution.
+
+This is the float form that is trained; :mod:`gsc_ros.entropy.channels` runs the same network in
+integers, so that both ends of the link agree to the last bit on every machine.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gsc_ros.latents.layout import LatentLayout
+
+HIDDEN = 16
+MIN_LOG_SCALE, MAX_LOG_SCALE = -2.5, 3.0
+
+
+def checkerboard(height: int, width: int, *, device: torch.device | str = "cpu") -> Tensor:
+    """1.0 where the second pass codes, 0.0 where the first does: (height, width) of float32."""
+    rows = torch.arange(height, device=device)[:, None]
+    columns = torch.arange(width, device=device)[None, :]
+    return ((rows + columns) % 2).float()
+
+
+class GridContext(nn.Module):
+    """Context model of the channels of one grid; coarser channels enter as earlier ones."""
+
+    def __init__(self, earlier: int, channels: int, levels: int, all_channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        inputs = earlier + channels
+        self.across = nn.Conv2d(inputs, channels * HIDDEN, 3, padding=1)
+        self.within = nn.Conv2d(channels, channels * HIDDEN, 5, padding=2, groups=channels)
+        self.condition = nn.Linear(levels + all_channels, channels * HIDDEN)
+        self.second = nn.Parameter(torch.zeros(channels * HIDDEN, 1, 1))
+        self.out = nn.Conv2d(channels * HIDDEN, 2 * channels, 1, groups=channels)
+        target = torch.arange(channels).repeat_interleave(HIDDEN)
+        source = torch.arange(inputs) - earlier
+        self.register_buffer("across_mask", (source[None, :] < target[:, None]).float()[:, :, None, None])
+        self.register_buffer("within_mask", checkerboard(5, 5)[None, None])
+        with torch.no_grad():
+            self.across.weight.mul_(0.3)
+            self.within.weight.mul_(0.3)
+            self.out.weight.mul_(0.3)
+
+    def forward(self, earlier: Tensor | None, symbols: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Location and log scale of every symbol, each shaped as ``symbols`` (B,channels,r,c)."""
+        inputs = symbols if earlier is None else torch.cat([earlier, symbols], dim=1)
+        hidden = F.conv2d(inputs, self.across.weight * self.across_mask, self.across.bias, padding=1)
+        hidden = hidden + self.condition(condition)[:, :, None, None]
+        within = F.conv2d(symbols, self.within.weight * self.within_mask, self.within.bias, padding=2, groups=self.channels)
+        hidden = hidden + checkerboard(*symbols.shape[2:], device=symbols.device) * (within + self.second)
+        mu, log_scale = self.out(F.relu(hidden)).unflatten(1, (self.channels, 2)).unbind(2)
+        return mu, log_scale.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
+
+
+class ContextModel(nn.Module):
+    """The context models of both grids."""
+
+    def __init__(self, layout: LatentLayout, levels: int) -> None:
+        super().__init__()
+        lead, rest = layout.counts
+        self.grid64 = GridContext(0, lead, levels, layout.channels)
+        self.grid32 = GridContext(lead, rest, levels, layout.channels)
+
+    def forward(self, symbols64: Tensor, symbols32: Tensor, condition: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        up = F.interpolate(symbols64, scale_factor=2, mode="nearest")
+        return self.grid64(None, symbols64, condition), self.grid32(up, symbols32, condition)
+
+
+def bits(values: Tensor, mu: Tensor, log_scale: Tensor) -> Tensor:
+    """Cost in bits of ``values`` (integers, or integers with uniform noise) under the model."""
+    inverse = torch.exp(-log_scale)
+    distance = (values - mu).abs()
+    # The logistic is symmetric: on the side where the distribution function is small there is
+    # no cancellation.
+    upper = torch.sigmoid((0.5 - distance) * inverse)
+    lower = torch.sigmoid((-0.5 - distance) * inverse)
+    return -torch.log2((upper - lower).clamp_min(1e-6))

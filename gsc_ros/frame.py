@@ -1,0 +1,48 @@
+"""What one message says: the meaning of a frame (text) and its layout (channels)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+MIN_SIDE, MAX_SIDE = 16, 4096
+MAX_LEVEL = 15
+MAX_SCALE = 8
+MAX_CHANNELS = 1024
+MAX_TEXT_BYTES = 4096
+
+
+class TextMode(IntEnum):
+    """How the caption of a frame is sent."""
+
+    NONE = 0
+    CODED = 1  # by the caption coder of the profile
+    PLAIN = 2  # as UTF-8
+    REFERENCE = 3  # the caption of an earlier frame: one byte, how many sequence numbers ago
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One frame between its two exact forms, the packet and ``gsc_ros/msg/GscFrame``.
+
+    fingerprint   low 16 bits of the profile's fingerprint
+    sequence      0..65535, counts up and wraps
+    width, height of the source image in pixels
+    scale         the codec works at 1/2**scale of the frame, 1..8
+    level         quality level: which quantisation steps the symbols stand for
+    channel_count channels that the latent has in all
+    channel_ids   the channels that are sent, ascending
+    text_mode, text, channels   the two coded payloads
+    """
+
+    fingerprint: int
+    sequence: int
+    width: int
+    height: int
+    scale: int
+    level: int
+    channel_count: int
+    channel_ids: tuple[int, ...]
+    text_mode: TextMode
+    text: bytes
+    channels: bytes

@@ -1,0 +1,61 @@
+"""The nano codec as one trainable module: transforms, steps and context model together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gsc_ros.entropy.context import ContextModel, bits
+from gsc_ros.latents.layout import LatentLayout
+from gsc_ros.latents.transform import Analysis, Steps, Synthesis
+
+LEVELS = 8
+
+
+@dataclass(frozen=True)
+class CodecOutput:
+    """What one training pass yields: the image (B,3,h,w) and the bits of each frame (B,)."""
+
+    image: Tensor
+    bits: Tensor
+    symbols: tuple[Tensor, Tensor]
+
+
+class NanoCodec(nn.Module):
+    """g_a, quantisation, context model and g_s of the nano profile."""
+
+    def __init__(self, layout: LatentLayout | None = None, levels: int = LEVELS) -> None:
+        super().__init__()
+        self.layout = layout or LatentLayout()
+        self.levels = levels
+        self.analysis = Analysis(self.layout)
+        self.synthesis = Synthesis(self.layout, levels)
+        self.steps = Steps(self.layout, levels)
+        self.context = ContextModel(self.layout, levels)
+
+    def condition(self, level: Tensor, sent: Tensor) -> Tensor:
+        """(B, levels + channels): the level one-hot, then which channels were sent."""
+        return torch.cat([F.one_hot(level, self.levels).to(sent.dtype), sent], dim=1)
+
+    def forward(self, x: Tensor, level: Tensor, sent: Tensor, *, hard: bool = False) -> CodecOutput:
+        """One pass at quality ``level`` (B,) with the channels ``sent`` (B,N) of 0 and 1.
+
+        The rate is taken at symbols with uniform noise (``hard``: at the rounded ones), the
+        image always at rounded ones with a straight-through gradient.
+        """
+        lead = self.layout.counts[0]
+        masks = sent[:, :lead, None, None], sent[:, lead:, None, None]
+        steps = self.steps(level)
+        condition = self.condition(level, sent)
+        scaled = [y / step for y, step in zip(self.analysis(x), steps, strict=True)]
+        rounded = [(s + (s.round() - s).detach()) * m for s, m in zip(scaled, masks, strict=True)]
+        models = self.context(rounded[0], rounded[1], condition)
+        total = torch.zeros(x.shape[0], device=x.device)
+        for value, near, mask, (mu, log_scale) in zip(scaled, rounded, masks, models, strict=True):
+            at = near if hard else value + torch.rand_like(value) - 0.5
+            total = total + (bits(at, mu, log_scale) * mask).sum(dim=(1, 2, 3))
+        image = self.synthesis(rounded[0] * steps[0], rounded[1] * steps[1], condition)
+        return CodecOutput(image=image, bits=total, symbols=(rounded[0], rounded[1]))

@@ -1,0 +1,68 @@
+"""Training images: a folder in memory, and crops that depend on nothing but seed and step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".tif", ".tiff"}
+
+
+def image_files(root: Path) -> list[Path]:
+    """Every image below ``root``, sorted; raises ValueError where there is none."""
+    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise ValueError(f"no images below {root}: expected files ending in {', '.join(sorted(SUFFIXES))}")
+    return files
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """One image as (H,W,3) uint8 RGB; raises ValueError when it cannot be read."""
+    image = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"{path} is not an image that OpenCV reads")
+    return np.ascontiguousarray(image[:, :, ::-1])
+
+
+class CropSource:
+    """Random crops at the codec's working resolution.
+
+    The images are taken as they are: a photo with a short side of 288 pixels stands for a
+    frame of 576. Step n of a run always yields the same batch, whichever steps were run
+    before it, so that a resumed training equals an uninterrupted one.
+    """
+
+    def __init__(self, root: Path, *, crop: int, seed: int) -> None:
+        self.crop = crop
+        self.seed = seed
+        self.images: Sequence[NDArray[np.uint8]] = [self._large_enough(read_rgb(path)) for path in image_files(root)]
+
+    def _large_enough(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        short = min(image.shape[:2])
+        if short >= self.crop:
+            return image
+        scale = self.crop / short
+        size = (max(self.crop, round(image.shape[1] * scale)), max(self.crop, round(image.shape[0] * scale)))
+        return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+
+    def batch(self, step: int, size: int) -> Tensor:
+        """The crops of ``step``: (size,3,crop,crop) of uint8."""
+        rng = np.random.default_rng((self.seed, step))
+        return torch.from_numpy(np.stack([self._crop(rng) for _ in range(size)])).permute(0, 3, 1, 2)
+
+    def _crop(self, rng: np.random.Generator) -> NDArray[np.uint8]:
+        image = self.images[rng.integers(len(self.images))]
+        height, width = image.shape[:2]
+        limit = min(height, width, round(1.6 * self.crop))
+        side = self.crop if rng.random() < 0.5 else int(rng.integers(self.crop, limit + 1))
+        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+        patch = image[top : top + side, left : left + side]
+        if side != self.crop:
+            patch = cv2.resize(patch, (self.crop, self.crop), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        return patch[:, ::-1] if rng.random() < 0.5 else patch

@@ -1,0 +1,71 @@
+"""Turns a trained context model into integer tables, and fits the frequencies to data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gsc_ros.entropy.channels import FINE, LOWEST_SCALE, REACH, SCALES, UNIT, ChannelTables, GridTables
+from gsc_ros.entropy.coder import TOTAL
+from gsc_ros.entropy.context import HIDDEN, ContextModel, GridContext
+
+PRIOR = 64.0  # how many observations the logistic shape of a row counts for
+
+
+def _integers(values: NDArray[np.floating], unit: int = UNIT) -> NDArray[np.int64]:
+    return np.rint(values.astype(np.float64) * 2.0**unit).astype(np.int64)
+
+
+def quantise_grid(grid: GridContext) -> GridTables:
+    """The integer form of one grid's network."""
+    state = {name: value.detach().cpu().numpy() for name, value in grid.state_dict().items()}
+    channels = grid.channels
+    ring = [(dy + 2, dx + 2) for dy in range(-2, 3) for dx in range(-2, 3) if (dy + dx) % 2]
+    across = (state["across.weight"] * state["across_mask"]).reshape(channels, HIDDEN, -1, 9)
+    within = np.stack([state["within.weight"][:, 0, y, x] for y, x in ring], axis=1).reshape(channels, HIDDEN, 12)
+    # The second pass adds the bias of ``within`` along with ``second``.
+    second = (state["second"][:, 0, 0] + state["within.bias"]).reshape(channels, HIDDEN)
+    bias = (state["across.bias"] + state["condition.bias"]).reshape(channels, HIDDEN)
+    return GridTables(
+        across=_integers(across).astype(np.int32),
+        within=_integers(within).astype(np.int32),
+        bias=_integers(bias).astype(np.int32),
+        second=_integers(second).astype(np.int32),
+        condition=_integers(state["condition.weight"].reshape(channels, HIDDEN, -1)).astype(np.int32),
+        out=_integers(state["out.weight"].reshape(channels, 2, HIDDEN)).astype(np.int32),
+        out_bias=_integers(state["out.bias"].reshape(channels, 2), 2 * UNIT),
+    )
+
+
+def logistic_rows() -> NDArray[np.float64]:
+    """Probabilities of the distances under the discretised logistic, (SCALES*8, 2*REACH+1)."""
+    scale = np.exp((np.arange(SCALES) + LOWEST_SCALE) / 2**FINE)[:, None, None]
+    offset = ((np.arange(8) - 4) / 8.0)[None, :, None]
+    edges = np.concatenate([[-np.inf], np.arange(-REACH + 1, REACH + 1) - 0.5, [np.inf]])[None, None, :]
+    cumulative = 0.5 * (1.0 + np.tanh((edges - offset) / (2 * scale)))
+    return np.diff(cumulative, axis=2).reshape(SCALES * 8, -1)
+
+
+def to_frequencies(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Rows of integers of at least 1 that sum to TOTAL."""
+    entries = probabilities.shape[1]
+    frequencies = 1 + np.floor(probabilities / probabilities.sum(axis=1, keepdims=True) * (TOTAL - entries)).astype(np.int64)
+    frequencies[np.arange(len(frequencies)), frequencies.argmax(axis=1)] += TOTAL - frequencies.sum(axis=1)
+    return frequencies
+
+
+def quantise(context: ContextModel) -> ChannelTables:
+    """Integer tables with the logistic frequencies the network was trained with."""
+    grids = (quantise_grid(context.grid64), quantise_grid(context.grid32))
+    return ChannelTables(grids=grids, frequencies=to_frequencies(logistic_rows()).reshape(SCALES, 8, -1))
+
+
+def fit(tables: ChannelTables, observations: Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> ChannelTables:
+    """Tables whose frequencies follow the (rows, distances) that were observed on real frames."""
+    prior = logistic_rows()
+    counts = np.zeros_like(prior)
+    for rows, distances in observations:
+        np.add.at(counts, (rows, np.clip(distances + REACH, 0, 2 * REACH)), 1)
+    return ChannelTables(grids=tables.grids, frequencies=to_frequencies(counts + PRIOR * prior).reshape(SCALES, 8, -1))
