@@ -31,7 +31,7 @@ class CodecTraining:
     steps: int = 9000
     batch: int = 12
     crop: int = 160
-    learning_rate: float = 1e-3
+    learning_rate: float = 7e-4
     seed: int = 1
     rate_weight: float = 200.0
     rate_ratio: float = 0.606
@@ -39,6 +39,7 @@ class CodecTraining:
     chroma: float = 20.0
     ema: float = 0.998
     hard_from: float = 0.8
+    largest_gradient: float = 15.0
     save_every: int = 200
     device: str = "cpu"
 
@@ -109,7 +110,7 @@ def train(config: CodecTraining, report: Callable[[int, dict[str, float]], None]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
-        if torch.isfinite(norm):
+        if norm <= config.largest_gradient:  # false for nan as well
             optimizer.step()
         average.update_parameters(codec)
         totals += torch.stack([loss.detach(), worse.detach().mean(), bpp.detach().mean(), norm])

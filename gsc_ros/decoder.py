@@ -1,0 +1,182 @@
+"""Frame -> image: entropy decoding, fidelity image, generator, confidence.
+
+    packet --> Frame --> text ---------------------+
+                   \\-> symbols -> fidelity image --+--> generator --> image --> confidence
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gsc_ros.bitstream import BitstreamError, fingerprint_of, unpack
+from gsc_ros.confidence import confidence_map
+from gsc_ros.entropy.channels import ChannelError
+from gsc_ros.entropy.text import TextCoder, TextError, TextTable
+from gsc_ros.frame import Frame, TextMode
+from gsc_ros.generators import load_generator
+from gsc_ros.generators.nano_flow import NanoFlow
+from gsc_ros.latents import load_latents
+from gsc_ros.latents.geometry import Geometry
+from gsc_ros.latents.nano import NanoLatents, Symbols
+from gsc_ros.profiles import Profile, load_profile
+
+REMEMBERED_CAPTIONS = 255
+
+
+class OtherProfileError(BitstreamError):
+    """A packet made with other weights: it would decode to a wrong picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeSettings:
+    """How to rebuild a frame.
+
+    steps     of the generator, 1..16; None: the profile's
+    realism   0: the fidelity (mean) image, no generator; 1: the sampled image; between: a blend; None: the profile's
+    seed      of the noise; one seed gives one picture
+    size      (width, height) of the output; None: the source's
+    """
+
+    steps: int | None = None
+    realism: float | None = None
+    seed: int = 0
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a frame says once its payloads are entropy-decoded."""
+
+    frame: Frame
+    caption: str
+    caption_lost: bool  # the frame refers to a caption that never arrived
+    symbols: Symbols
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A generated picture and how far to trust it.
+
+    image       (H,W,3) of uint8, RGB; generated, never a photograph
+    confidence  (H,W) of uint8, 255 where the picture agrees with what was received
+    """
+
+    image: NDArray[np.uint8]
+    confidence: NDArray[np.uint8]
+    message: Message
+    decode_ms: float
+    confidence_ms: float
+
+
+class Decoder:
+    """Turns the packets of one camera back into pictures.
+
+    >>> import numpy as np
+    >>> from gsc_ros.encoder import Encoder
+    >>> image = np.full((120, 160, 3), (40, 90, 200), dtype=np.uint8)
+    >>> packet = Encoder.load("nano").encode(image).packet
+    >>> reconstruction = Decoder.load("nano").decode(packet)
+    >>> reconstruction.image.shape
+    (120, 160, 3)
+    """
+
+    def __init__(self, profile: Profile, latents: NanoLatents, text: TextCoder, generator: NanoFlow) -> None:
+        self.profile = profile
+        self.latents = latents
+        self._text = text
+        self._generator = generator
+        self._captions: OrderedDict[int, str] = OrderedDict()
+
+    @classmethod
+    def load(cls, profile: str | Path | Profile = "nano", *, device: str = "cpu") -> Decoder:
+        """A decoder with the weights of ``profile``; raises ProfileError when they are not there."""
+        chosen = profile if isinstance(profile, Profile) else load_profile(profile)
+        latents = load_latents(chosen, device=device)
+        text = TextCoder(TextTable.load(chosen.weights / "text.safetensors"))
+        return cls(chosen, latents, text, load_generator(chosen, latents, device=device))
+
+    def for_another_camera(self) -> Decoder:
+        """A decoder with a state of its own that shares this one's weights."""
+        return Decoder(self.profile, self.latents, self._text, self._generator)
+
+    def decode(self, packet: bytes, settings: DecodeSettings | None = None) -> Reconstruction:
+        """The picture of ``packet``; raises BitstreamError for anything but an intact packet of this profile."""
+        return self.reconstruct(self.read(self.unpack(packet)), settings)
+
+    def unpack(self, packet: bytes) -> Frame:
+        """The frame in ``packet``; OtherProfileError tells other weights from damage."""
+        self._check_fingerprint(fingerprint_of(packet))
+        return unpack(packet, channel_count=self.latents.layout.channels)
+
+    def _check_fingerprint(self, fingerprint: int) -> None:
+        if fingerprint != self.profile.wire_fingerprint:
+            raise OtherProfileError(
+                f"a packet of profile fingerprint {fingerprint:04x}: this decoder holds {self.profile.name} {self.profile.wire_fingerprint:04x}; "
+                "use the same profile and weights on both sides"
+            )
+
+    def read(self, frame: Frame) -> Message:
+        """Entropy-decode both payloads; raises BitstreamError. No model runs."""
+        self._check_fingerprint(frame.fingerprint)
+        if frame.level >= self.latents.levels or frame.channel_count != self.latents.layout.channels:
+            raise BitstreamError(f"level {frame.level} of {frame.channel_count} channels: this profile has {self.latents.levels} levels and {self.latents.layout.channels} channels")
+        geometry = Geometry(frame.height, frame.width, frame.scale)
+        try:
+            caption, lost = self._caption(frame)
+            symbols = self.latents.coder.decode(frame.channels, frame.channel_ids, frame.level, *geometry.nominal)
+        except (TextError, ChannelError) as error:
+            raise BitstreamError(str(error)) from error
+        return Message(frame=frame, caption=caption, caption_lost=lost, symbols=symbols)
+
+    def reconstruct(self, message: Message, settings: DecodeSettings | None = None) -> Reconstruction:
+        """The picture of ``message`` with its confidence map; raises ValueError for settings out of range."""
+        settings = settings or DecodeSettings()
+        steps = self.profile.defaults["steps"] if settings.steps is None else settings.steps
+        realism = self.profile.defaults["realism"] if settings.realism is None else settings.realism
+        if not 0.0 <= realism <= 1.0:
+            raise ValueError(f"realism {realism}: 0 to 1 are allowed")
+        began = time.perf_counter()
+        frame = message.frame
+        geometry = Geometry(frame.height, frame.width, frame.scale)
+        decoded = self.latents.synthesise(message.symbols, frame.level, geometry)
+        picture = decoded.image.clamp(0, 1)
+        if realism > 0:
+            condition = self.latents.condition(list(message.symbols), frame.level)
+            sampled = self._generator.generate(decoded, message.caption, condition, steps=steps, seed=settings.seed)
+            picture = picture + realism * (sampled - picture)
+        working = np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())
+        image = np.rint(255 * geometry.enlarge(working).clip(0, 1)).astype(np.uint8)
+        generated = time.perf_counter()
+        confidence = confidence_map(self.latents, image, message.symbols, frame.level, geometry)
+        if settings.size is not None and settings.size != (frame.width, frame.height):
+            image = np.asarray(cv2.resize(image, settings.size, interpolation=cv2.INTER_AREA if settings.size[0] < frame.width else cv2.INTER_CUBIC), dtype=np.uint8)
+            confidence = np.asarray(cv2.resize(confidence, settings.size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+        ended = time.perf_counter()
+        return Reconstruction(image=image, confidence=confidence, message=message, decode_ms=1e3 * (generated - began), confidence_ms=1e3 * (ended - generated))
+
+    def _caption(self, frame: Frame) -> tuple[str, bool]:
+        """The caption, and whether the frame refers to one that never arrived."""
+        if frame.text_mode is TextMode.NONE:
+            return "", False
+        if frame.text_mode is TextMode.REFERENCE:
+            caption = self._captions.get((frame.sequence - frame.text[0]) & 0xFFFF)
+            return caption or "", caption is None
+        if frame.text_mode is TextMode.PLAIN:
+            try:
+                caption = frame.text.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise TextError("the text is not UTF-8") from error
+        else:
+            caption = self._text.decode(frame.text)
+        self._captions[frame.sequence] = caption
+        self._captions.move_to_end(frame.sequence)
+        while len(self._captions) > REMEMBERED_CAPTIONS:
+            self._captions.popitem(last=False)
+        return caption, False

@@ -1,0 +1,42 @@
+"""Generator ``nano_flow``: the small rectified flow on top of the fidelity image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from gsc_ros.generators.flow_network import RESIDUAL_SCALE, FlowNetwork
+from gsc_ros.generators.rectified_flow import sample
+from gsc_ros.generators.text_embedding import bag_of_words
+from gsc_ros.latents.nano import Decoded
+
+MAX_STEPS = 16
+
+
+class NanoFlow:
+    """Paints onto the fidelity image what caption and latent make likely."""
+
+    def __init__(self, network: FlowNetwork, *, device: str = "cpu") -> None:
+        self.network = network.to(device).eval().requires_grad_(False)
+        self.device = device
+
+    @classmethod
+    def load(cls, folder: Path, *, channels: int, levels: int, device: str = "cpu") -> NanoFlow:
+        """Weights from ``flow.safetensors`` in ``folder``."""
+        network = FlowNetwork(channels, levels)
+        network.load_state_dict({name: value.float() for name, value in load_file(folder / "flow.safetensors").items()})
+        return cls(network, device=device)
+
+    def generate(self, decoded: Decoded, caption: str, condition: Tensor, *, steps: int, seed: int) -> Tensor:
+        """A sampled image (3,h,w) in 0..1 at working resolution, the same for the same ``seed``."""
+        if not 1 <= steps <= MAX_STEPS:
+            raise ValueError(f"steps {steps}: 1 to {MAX_STEPS} are allowed")
+        fidelity = decoded.image.clamp(0, 1)[None]
+        noise = torch.randn(fidelity.shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
+        with torch.inference_mode():
+            guidance = self.network.guidance(fidelity, decoded.control, condition, bag_of_words([caption]).to(self.device))
+            residual = sample(lambda z, t: self.network(z, t, guidance), noise, steps)
+        return (fidelity + RESIDUAL_SCALE * residual).clamp(0, 1)[0]

@@ -1,0 +1,39 @@
+"""The rectified flow: straight paths between data at t=0 and noise at t=1 (paper eq. 3 to 6).
+
+    z_t = (1 - t) x + t n          dz/dt = v = n - x
+
+The network predicts x; the velocity follows from it, v = (z_t - x) / t. The paper writes eq. 4
+with the direction of t reversed; this is FLUX's convention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def interpolate(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """z_t for data ``x`` and ``noise`` (B,...) at times ``t`` (B,) in 0..1."""
+    t = t.view(-1, *[1] * (x.dim() - 1))
+    return (1 - t) * x + t * noise
+
+
+def timesteps(steps: int) -> list[float]:
+    """The times 1 = t_0 > t_1 > ... > t_steps = 0, evenly spaced."""
+    return [1 - index / steps for index in range(steps + 1)]
+
+
+def sample(predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int) -> Tensor:
+    """Euler's method from ``noise`` (B,...) at t=1 to data at t=0 in ``steps`` steps.
+
+    ``predict(z, t)`` returns the predicted x for t (B,).
+    """
+    z = noise
+    times = timesteps(steps)
+    for now, then in zip(times, times[1:], strict=False):
+        t = torch.full((noise.shape[0],), now, device=noise.device)
+        x = predict(z, t)
+        z = x + (then / now) * (z - x)
+    return z

@@ -1,0 +1,50 @@
+"""From a frame of any size to the working resolution of the codec and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gsc_ros.latents.layout import LatentLayout
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A frame of ``height`` x ``width`` pixels, coded at 1/2**scale of that.
+
+    The frame is padded at its right and lower edge to whole blocks of the coarsest channel,
+    then averaged down. ``nominal`` is the size for which the layout's strides hold: the frame
+    itself at scale 1, half of it at scale 2 and so on.
+    """
+
+    height: int
+    width: int
+    scale: int
+
+    @property
+    def nominal(self) -> tuple[int, int]:
+        factor = 1 << (self.scale - 1)
+        return -(-self.height // factor), -(-self.width // factor)
+
+    def working(self, layout: LatentLayout) -> tuple[int, int]:
+        """Rows and columns the transforms see, multiples of half the coarsest stride."""
+        block, half = layout.coarsest, layout.coarsest // 2
+        height, width = self.nominal
+        return -(-height // block) * half, -(-width // block) * half
+
+    def shrink(self, image: NDArray[np.uint8], layout: LatentLayout) -> NDArray[np.uint8]:
+        """(H,W,3) of the frame -> (h,w,3) at working resolution."""
+        height, width = self.working(layout)
+        factor = 1 << self.scale
+        below, right = height * factor - self.height, width * factor - self.width
+        padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE) if below or right else image
+        return np.asarray(cv2.resize(padded, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+    def enlarge(self, image: NDArray[np.float32], interpolation: int = cv2.INTER_CUBIC) -> NDArray[np.float32]:
+        """(h,w[,3]) at working resolution -> (H,W[,3]), bicubic, cut to the frame."""
+        factor = 1 << self.scale
+        large = cv2.resize(image, (image.shape[1] * factor, image.shape[0] * factor), interpolation=interpolation)
+        return np.asarray(large[: self.height, : self.width], dtype=np.float32)

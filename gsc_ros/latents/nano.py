@@ -1,0 +1,110 @@
+"""The nano latents at run time: image -> y -> symbols, and symbols -> fidelity image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+
+from gsc_ros.entropy.channels import WIDEST, ChannelCoder, ChannelTables
+from gsc_ros.latents.codec import NanoCodec
+from gsc_ros.latents.geometry import Geometry
+
+Planes = dict[int, NDArray[np.float32]]
+Symbols = dict[int, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What the latents of one frame say: the fidelity image (3,h,w) and the control map for the generator."""
+
+    image: Tensor
+    control: Tensor
+
+
+class NanoLatents:
+    """Analysis, quantisation and fidelity synthesis with trained weights, on one device."""
+
+    def __init__(self, codec: NanoCodec, tables: ChannelTables, *, device: str = "cpu") -> None:
+        self.codec = codec.to(device).eval().requires_grad_(False)
+        self.layout = codec.layout
+        self.levels = codec.levels
+        self.device = device
+        self.coder = ChannelCoder(tables, codec.layout)
+        self.step: NDArray[np.float32] = codec.steps.log_step.detach().exp().cpu().numpy()
+        self.gain: NDArray[np.float32] = codec.gain.detach().cpu().numpy()
+
+    @classmethod
+    def load(cls, folder: Path, *, device: str = "cpu") -> NanoLatents:
+        """Weights from ``codec.safetensors`` and tables from ``channels.safetensors`` in ``folder``."""
+        codec = NanoCodec()
+        codec.load_state_dict({name: value.float() for name, value in load_file(folder / "codec.safetensors").items()})
+        return cls(codec, ChannelTables.load(folder / "channels.safetensors"), device=device)
+
+    def tensor(self, image: NDArray[np.uint8]) -> Tensor:
+        """(h,w,3) of uint8 -> (1,3,h,w) of float32 in 0..1 on the device."""
+        return torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float().div_(255)
+
+    def analyse(self, x: Tensor) -> Planes:
+        """y of every channel, unquantised, for an image (1,3,h,w) at working resolution."""
+        with torch.inference_mode():
+            groups = self.codec.analysis(x)
+        planes = [plane for group in groups for plane in group[0].cpu().numpy()]
+        return dict(enumerate(planes))
+
+    def quantise(self, planes: Mapping[int, NDArray[np.float32]], level: int, *, threshold: float = 0.5) -> Symbols:
+        """Symbols at quality ``level``; values below ``threshold`` steps (0.5..1) become 0."""
+        symbols = {}
+        for channel, plane in planes.items():
+            scaled = plane / self.step[level, channel]
+            rounded = np.rint(scaled)
+            if threshold > 0.5:
+                rounded[np.abs(scaled) < threshold] = 0.0
+            symbols[channel] = np.clip(rounded, -WIDEST, WIDEST).astype(np.int64)
+        return symbols
+
+    def synthesise(self, symbols: Mapping[int, NDArray[np.int64]], level: int, geometry: Geometry) -> Decoded:
+        """The fidelity image of the sent ``symbols`` at working resolution."""
+        lead, rest = self.dense(symbols, level, geometry)
+        condition = self.condition(list(symbols), level)
+        with torch.inference_mode():
+            image = self.codec.synthesis(lead, rest, condition)[0]
+        return Decoded(image=image, control=self.control_map(lead, rest))
+
+    def dense(self, symbols: Mapping[int, NDArray[np.int64]], level: int, geometry: Geometry) -> tuple[Tensor, Tensor]:
+        """y_hat of both grids, (1,4,r,c) and (1,16,2r,2c), zero where a channel was not sent."""
+        groups = []
+        for group, count in enumerate(self.layout.counts):
+            dense = np.zeros((1, count, *self.layout.grid(group, *geometry.nominal)), dtype=np.float32)
+            first = self.layout.first(group)
+            for channel in symbols:
+                if self.layout.group(channel) == group:
+                    dense[0, channel - first] = symbols[channel] * self.step[level, channel]
+            groups.append(torch.from_numpy(dense).to(self.device))
+        return groups[0], groups[1]
+
+    @staticmethod
+    def control_map(lead: Tensor, rest: Tensor) -> Tensor:
+        """Both grids on the finer one, (B,20,r,c): what the generator's control branch is given."""
+        return torch.cat([torch.nn.functional.interpolate(lead, scale_factor=2, mode="nearest"), rest], dim=1)
+
+    def condition(self, channels: Sequence[int], level: int) -> Tensor:
+        sent = torch.zeros(1, self.layout.channels, device=self.device)
+        sent[0, list(channels)] = 1
+        return self.codec.condition(torch.tensor([level], device=self.device), sent)
+
+    def gains(self, symbols: Mapping[int, NDArray[np.int64]], level: int) -> dict[int, float]:
+        """Predicted reduction of the squared error that each channel brings, in sums over pixels."""
+        return {channel: float(self.gain[channel] * np.square(plane * self.step[level, channel]).sum()) for channel, plane in symbols.items()}
+
+
+def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """BT.601 luma of an RGB image."""
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
