@@ -33,8 +33,8 @@ class CodecTraining:
     crop: int = 160
     learning_rate: float = 7e-4
     seed: int = 1
-    rate_weight: float = 200.0
-    rate_ratio: float = 0.606
+    rate_weight: float = 160.0
+    rate_ratio: float = 0.59
     squared_error: float = 20.0
     chroma: float = 20.0
     ema: float = 0.998

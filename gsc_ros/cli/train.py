@@ -1,0 +1,84 @@
+"""``gsc train nano``: both stages of the nano profile and the export of its files."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from gsc_ros.cli.errors import UsageError
+
+Settings = TypeVar("Settings")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=["nano"])
+    parser.add_argument("--config", type=Path, required=True, help="YAML: images, captions, out, and settings of the stages codec and flow")
+    parser.add_argument("--images", type=Path, help="folder of training images, in place of the one in the config")
+    parser.add_argument("--out", type=Path, help="folder of checkpoints and curves, in place of the one in the config")
+    parser.add_argument("--export", type=Path, help="write the profile's files to this folder when the stages are done")
+    parser.add_argument("--stage", choices=["codec", "flow", "text", "all"], default="all")
+    parser.add_argument("--steps", type=int, help="number of steps of each stage, in place of those in the config")
+    parser.add_argument("--device", default=None, help="cpu or cuda; the default is cuda where there is one")
+
+
+def run(options: argparse.Namespace) -> None:
+    import torch
+
+    config = yaml.safe_load(options.config.read_text()) or {}
+    images, out = Path(options.images or config["images"]), Path(options.out or config["out"])
+    if not images.is_dir():
+        raise UsageError(f"no folder of training images at {images}: name one with --images")
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    common: dict[str, Any] = {"images": images, "out": out, "device": device} | ({"steps": options.steps} if options.steps else {})
+    export = options.export or out / "export"
+    if options.stage in ("codec", "all"):
+        from gsc_ros.training import codec
+
+        codec.train(settings(codec.CodecTraining, config.get("codec", {}), common), curves(out / "curves" / "codec"))
+        from gsc_ros.training.export import export_codec
+
+        export_codec(out / "codec.pt", images, export)
+    if options.stage in ("flow", "all"):
+        from gsc_ros.latents.nano import NanoLatents
+        from gsc_ros.training import flow
+        from gsc_ros.training.export import export_flow
+
+        latents = NanoLatents.load(export, device=device)
+        flow.train(settings(flow.FlowTraining, config.get("flow", {}), common), latents.codec, curves(out / "curves" / "flow"))
+        export_flow(out / "flow.pt", latents, export)
+    if options.stage in ("text", "all"):
+        from gsc_ros.training.export import export_text
+
+        export_text(Path(config["captions"]), images, export)
+    print(f"the files of the profile are in {export}")
+
+
+def settings(kind: Callable[..., Settings], values: dict[str, Any], common: dict[str, Any]) -> Settings:
+    """The settings of one stage; an unknown name is a UsageError."""
+    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(set(values) - known):
+        raise UsageError(f"unknown setting {', '.join(unknown)} in the config: {', '.join(sorted(known))} are known")
+    return kind(**{**values, **common})
+
+
+def curves(folder: Path) -> Callable[[int, dict[str, float]], None]:
+    """Prints each report and, where TensorBoard is installed, draws it."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        writer = None
+    else:
+        writer = SummaryWriter(str(folder))
+
+    def report(step: int, figures: dict[str, float]) -> None:
+        print(f"step {step}  " + "  ".join(f"{name} {value:.4g}" for name, value in figures.items()), flush=True)
+        if writer is not None:
+            for name, value in figures.items():
+                writer.add_scalar(name, value, step)
+
+    return report

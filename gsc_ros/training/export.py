@@ -1,0 +1,104 @@
+"""From checkpoints to the files a profile names: weights, integer tables, caption table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from gsc_ros.captioners.descriptor import DescriptorCaptioner
+from gsc_ros.entropy.channels import ChannelTables
+from gsc_ros.generators.flow_network import FlowNetwork
+from gsc_ros.latents.codec import NanoCodec
+from gsc_ros.latents.geometry import Geometry
+from gsc_ros.latents.nano import NanoLatents
+from gsc_ros.training import checkpoint
+from gsc_ros.training.images import image_files, read_rgb
+from gsc_ros.training.tables import fit, quantise
+from gsc_ros.training.text import build
+
+HELD_OUT = 1500  # captions at the end of the corpus that the table never sees
+DESCRIPTOR_REPEATS = 4  # how often a descriptor caption counts against one of the corpus
+
+
+def half_precision(module: torch.nn.Module, path: Path) -> None:
+    """Write the weights of ``module`` as float16: what both ends load, to the bit."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.half().contiguous() for name, value in module.state_dict().items()}, path)
+
+
+def averaged(path: Path, key: str, module: torch.nn.Module) -> torch.nn.Module:
+    """``module`` with the averaged weights of the checkpoint at ``path``; raises ValueError without one."""
+    state = checkpoint.load(path)
+    if state is None:
+        raise ValueError(f"no checkpoint {path}: run this stage of the training first")
+    module.load_state_dict({name.removeprefix("module."): value for name, value in state[key].items() if name.startswith("module.")}, strict=False)
+    return module
+
+
+def training_views(images: Path, count: int) -> Iterator[NDArray[np.uint8]]:
+    """``count`` images spread over the folder, each as it stands at working resolution."""
+    files = image_files(images)
+    for path in files[:: max(1, len(files) // count)][:count]:
+        yield read_rgb(path)
+
+
+def measure_gain(latents: NanoLatents, images: Path, level: int) -> torch.Tensor:
+    """Squared error in the image for each squared unit of error in a channel, (N,)."""
+    generator = np.random.default_rng(0)
+    totals = np.zeros((latents.layout.channels, 2))
+    for view in training_views(images, 12):
+        geometry = Geometry(2 * view.shape[0], 2 * view.shape[1], 1)
+        symbols = latents.quantise(latents.analyse(latents.tensor(_padded(view, geometry, latents))), level)
+        base = latents.synthesise(symbols, level, geometry).image
+        for channel, plane in symbols.items():
+            signs = generator.choice([-1, 1], size=plane.shape)
+            moved = latents.synthesise({**symbols, channel: plane + signs}, level, geometry).image
+            totals[channel] += float((moved - base).square().sum()), float(plane.size * latents.step[level, channel] ** 2)
+    return torch.from_numpy(totals[:, 0] / totals[:, 1]).float()
+
+
+def _padded(view: NDArray[np.uint8], geometry: Geometry, latents: NanoLatents) -> NDArray[np.uint8]:
+    height, width = geometry.working(latents.layout)
+    return np.pad(view, ((0, height - view.shape[0]), (0, width - view.shape[1]), (0, 0)), mode="edge")
+
+
+def export_codec(checkpoint_path: Path, images: Path, out: Path, *, views: int = 300) -> NanoLatents:
+    """Write ``codec.safetensors`` and ``channels.safetensors``; returns the latents as they will be loaded."""
+    codec = averaged(checkpoint_path, "average", NanoCodec())
+    assert isinstance(codec, NanoCodec)
+    half_precision(codec, out / "codec.safetensors")
+    tables = quantise(codec.context)
+    tables.save(out / "channels.safetensors")
+    latents = NanoLatents.load(out)
+    codec.gain.copy_(measure_gain(latents, images, latents.levels // 2))
+    half_precision(codec, out / "codec.safetensors")
+    fit_tables(latents, tables, images, views=views).save(out / "channels.safetensors")
+    return NanoLatents.load(out)
+
+
+def fit_tables(latents: NanoLatents, tables: ChannelTables, images: Path, *, views: int) -> ChannelTables:
+    """``tables`` with frequencies fitted to the symbols of real images at every level."""
+    observations = []
+    for view in training_views(images, views):
+        geometry = Geometry(2 * view.shape[0], 2 * view.shape[1], 1)
+        planes = latents.analyse(latents.tensor(_padded(view, geometry, latents)))
+        for level in range(latents.levels):
+            observations.append(latents.coder.statistics(latents.quantise(planes, level), level, *geometry.nominal))
+    return fit(tables, observations)
+
+
+def export_text(captions: Path, images: Path, out: Path) -> None:
+    """Write ``text.safetensors`` from a corpus (one caption a line) and the descriptor's own captions."""
+    lines = captions.read_text(encoding="utf-8").splitlines()[:-HELD_OUT]
+    described = [DescriptorCaptioner().caption(view) for view in training_views(images, 10**9)]
+    build([*lines, *(DESCRIPTOR_REPEATS * described)]).save(out / "text.safetensors")
+
+
+def export_flow(checkpoint_path: Path, latents: NanoLatents, out: Path) -> None:
+    """Write ``flow.safetensors``."""
+    half_precision(averaged(checkpoint_path, "average", FlowNetwork(latents.layout.channels, latents.levels)), out / "flow.safetensors")
