@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import setup
 
-SHARED = ("config", "launch", "models", "rviz")
+SHARED = ("config", "launch", "models", "msg", "rviz")
 
 
 def data_files() -> list[tuple[str, list[str]]]:

@@ -113,10 +113,9 @@ def stage_sources() -> Path:
 
 
 def build_messages() -> None:
-    """Build the package with colcon: the messages are compiled, the modules linked."""
+    """Build the package with colcon: the messages are compiled; the modules come from .venv."""
     sources = [ROOT / "CMakeLists.txt", ROOT / "package.xml", *sorted((ROOT / "msg").glob("*.msg"))]
-    listing = "\n".join(sorted(str(path.relative_to(ROOT)) for folder in FOLDERS for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts))
-    stamp, state = ROOT / "install" / ".built", fingerprint(*sources, LOCK) + hashlib.sha256(listing.encode()).hexdigest()
+    stamp, state = ROOT / "install" / ".built", fingerprint(*sources, LOCK, ROOT / "gsc_ros" / "__init__.py")
     if done(stamp, state):
         return
     print("gsc_ros: building the messages with colcon (half a minute, once)", flush=True)
@@ -128,8 +127,8 @@ def build_messages() -> None:
         "CMAKE_PREFIX_PATH": str(VENV),
         "PYTHONWARNINGS": "ignore",
     }
-    arguments = ["-DBUILD_TESTING=OFF", f"-DPython3_EXECUTABLE={python}", f"-DPYTHON_EXECUTABLE={python}"]
-    run(VENV / "bin" / "colcon", "build", "--base-paths", stage_sources(), "--packages-select", "gsc_ros", "--symlink-install", "--cmake-args", *arguments, env=env, log=ROOT / "setup.log")
+    arguments = ["-DBUILD_TESTING=OFF", "-DGSC_ROS_MESSAGES_ONLY=ON", f"-DPython3_EXECUTABLE={python}", f"-DPYTHON_EXECUTABLE={python}"]
+    run(VENV / "bin" / "colcon", "build", "--base-paths", stage_sources(), "--packages-select", "gsc_ros", "--cmake-args", *arguments, env=env, log=ROOT / "setup.log")
     stamp.write_text(state)
 
 

@@ -1,0 +1,99 @@
+"""``gsc demo``: camera, compressor and reconstructor as ROS nodes, recorded and reported."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from gsc_ros.cli.errors import CommandError, UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--images", type=Path, metavar="DIR", help="a folder of images")
+    group.add_argument("--video", type=Path, metavar="FILE", help="a video file")
+    group.add_argument("--bag", type=Path, metavar="ROSBAG2", help="a rosbag2 with Image or CompressedImage (sqlite3 or MCAP)")
+    group.add_argument("--camera", type=int, metavar="N", help="the camera /dev/videoN")
+    parser.add_argument("--topic", help="the topic of the bag to take; the default is its first image topic")
+    parser.add_argument("--frames", type=int, default=24, help="at most so many frames (default 24)")
+    parser.add_argument("--rate", type=float, default=1.0, help="frames a second of the camera (default 1)")
+    parser.add_argument("--max-bytes", type=int, default=300, help="hard limit for a packet (default 300)")
+    parser.add_argument("--realism", type=float, default=1.0, help="0: fidelity, 1: sampled (default 1)")
+    parser.add_argument("--profile", default="nano")
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="where the results go (default out/demo)")
+    parser.add_argument("--json", action="store_true", help="print report.json in place of the table")
+
+
+def run(options: argparse.Namespace) -> None:
+    if options.frames < 1 or not 0 < options.rate <= 240:
+        raise UsageError("--frames must be at least 1 and --rate above 0 and at most 240")
+    try:
+        import rclpy  # noqa: F401
+
+        import gsc_ros.msg  # noqa: F401
+    except ImportError as error:
+        raise CommandError(f"{error.name} is not there: run `make demo`, or source the workspace that gsc_ros was built in") from error
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Table
+
+    from gsc_ros.evaluation import demo_page
+    from gsc_ros.evaluation.demo_report import shown_frames, summarise
+    from gsc_ros.evaluation.demo_run import DemoError, run_nodes
+    from gsc_ros.evaluation.link_bag import write_mcap
+    from gsc_ros.profiles import load_profile
+    from gsc_ros.sources import Source
+
+    profile = load_profile(options.profile)
+    source = Source(images=options.images, video=options.video, bag=options.bag, camera=options.camera, topic=options.topic)
+    if source.camera is None:
+        next(iter(source.frames()))  # a source that cannot be read is reported before anything starts
+    camera = ["--rate", str(options.rate), "--frames", str(options.frames)]
+    for name in ("images", "video", "bag", "camera", "topic"):
+        if (value := getattr(options, name)) is not None:
+            camera += [f"--{name}", str(value)]
+    options.out.mkdir(parents=True, exist_ok=True)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("frames over the link", total=options.frames)
+        try:
+            recording, figures = run_nodes(
+                camera_arguments=camera,
+                compressor={"profile": options.profile, "max_bytes_per_frame": options.max_bytes},
+                reconstructor={"profile": options.profile, "realism": float(options.realism)},
+                frames=options.frames,
+                logs=options.out / "logs",
+                progress=lambda shown, total: bar.update(task, completed=min(shown, total)),
+            )
+        except DemoError as error:
+            raise CommandError(str(error)) from error
+    captions = _captions(recording, options.profile)
+    shown = shown_frames(recording, captions)
+    if not shown:
+        raise CommandError(f"no frame reached the screen; the logs of the nodes are in {options.out / 'logs'}")
+    report = summarise(shown, recording, profile, figures)
+    (options.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    demo_page.write(options.out, report, shown, source.name)
+    write_mcap(options.out / "link.mcap", recording.messages)
+    if options.json:
+        print(json.dumps(report))
+        return
+    table = Table(title=f"{source.name}: generated at the base station from at most {options.max_bytes} bytes a frame", show_header=False, title_justify="left")
+    for row in demo_page.table(report):
+        table.add_row(*row)
+    Console().print(table)
+    print(f"{options.out}/index.html, side_by_side.png, report.json, link.mcap")
+
+
+def _captions(recording: object, profile: str) -> dict[int, str]:
+    """The captions as the base station read them, by sequence number."""
+    from gsc_ros.decoder import Decoder
+    from gsc_ros.nodes.messages import from_message
+    from gsc_ros.nodes.recorder import Recording
+
+    assert isinstance(recording, Recording)
+    decoder = Decoder.load(profile)
+    frames = [seen.frame for _, seen in sorted(recording.frames.items()) if seen.frame is not None]
+    return {frame.sequence: decoder.read(from_message(frame)).caption for frame in frames}

@@ -1,0 +1,73 @@
+"""The demo's camera: publishes the frames of a source as Image messages, paced like a camera."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import time
+from pathlib import Path
+
+import rclpy
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+
+from gsc_ros.image_messages import fill_image
+from gsc_ros.sources import Source, SourceError
+
+WAIT_FOR_SUBSCRIBERS_S = 20.0
+
+
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """--images, --video, --bag, --camera and --topic."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--images", type=Path, metavar="DIR", help="a folder of images")
+    group.add_argument("--video", type=Path, metavar="FILE", help="a video file")
+    group.add_argument("--bag", type=Path, metavar="ROSBAG2", help="a rosbag2 with Image or CompressedImage (sqlite3 or MCAP)")
+    group.add_argument("--camera", type=int, metavar="N", help="the camera /dev/videoN")
+    parser.add_argument("--topic", help="the topic of the bag to take; the default is its first image topic")
+
+
+def source_of(options: argparse.Namespace) -> Source:
+    """The source that the options name."""
+    return Source(images=options.images, video=options.video, bag=options.bag, camera=options.camera, topic=options.topic)
+
+
+def main() -> None:
+    """Entry point of the node."""
+    parser = argparse.ArgumentParser(prog="camera", description=__doc__)
+    add_source_arguments(parser)
+    parser.add_argument("--name", default="/camera", help="base name of the camera topic")
+    parser.add_argument("--rate", type=float, default=2.0, help="frames a second")
+    parser.add_argument("--frames", type=int, default=24, help="at most so many frames")
+    parser.add_argument("--subscribers", type=int, default=1, help="wait for so many before the first frame")
+    options = parser.parse_args()
+    rclpy.init()
+    node = rclpy.create_node("camera")
+    # Reliable, so that the recording has every frame; a best-effort subscriber is served as well.
+    publisher = node.create_publisher(Image, f"{options.name}/image_raw", QoSProfile(depth=10))
+    try:
+        deadline = time.monotonic() + WAIT_FOR_SUBSCRIBERS_S
+        while publisher.get_subscription_count() < options.subscribers and time.monotonic() < deadline:
+            rclpy.spin_once(node, timeout_sec=0.05)
+        due = time.monotonic()
+        for image in itertools.islice(source_of(options).frames(), options.frames):
+            time.sleep(max(0.0, due - time.monotonic()))
+            due = max(due, time.monotonic() - 1 / options.rate) + 1 / options.rate
+            message = Image()
+            message.header.frame_id = "camera_optical_frame"
+            message.header.stamp = node.get_clock().now().to_msg()
+            publisher.publish(fill_image(message, image, message.header))
+            rclpy.spin_once(node, timeout_sec=0.0)
+        time.sleep(0.5)  # let the last frame leave before the publisher goes
+    except (SourceError, ValueError) as error:
+        sys.exit(f"camera: {error}")
+    except KeyboardInterrupt:
+        pass
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main()

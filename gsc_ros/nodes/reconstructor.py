@@ -1,0 +1,90 @@
+"""The reconstructor node: GscFrame in, generated images, confidence and captions out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import String
+
+from gsc_ros.bitstream import pack
+from gsc_ros.decoder import Decoder, DecodeSettings
+from gsc_ros.image_messages import fill_image, scaled_camera_info
+from gsc_ros.marking import mark_generated
+from gsc_ros.msg import GscFrame, GscStats
+from gsc_ros.nodes.messages import from_message
+from gsc_ros.nodes.parameters import RECONSTRUCTOR
+from gsc_ros.nodes.worker_node import WorkerNode, spin
+
+
+class Reconstructor(WorkerNode):
+    """Serves any number of cameras with one set of models."""
+
+    def __init__(self) -> None:
+        super().__init__("reconstructor", RECONSTRUCTOR)
+        shared = Decoder.load(self.value("profile"), device=self.value("device"))
+        self._decoders = {camera: shared.for_another_camera() for camera in self.cameras}
+        files = [name for name in self.value("camera_info_files") if name]
+        if files and len(files) != len(self.cameras):
+            raise ValueError(f"camera_info_files names {len(files)} files for {len(self.cameras)} cameras: one for each is needed")
+        self._calibrations = {camera: yaml.safe_load(Path(name).read_text()) for camera, name in zip(self.cameras, files, strict=False)}
+        reliable = QoSProfile(depth=5)  # reliable publishers serve best-effort subscribers as well
+        self._images = {camera: self.advertise(Image, f"{camera}/gsc/image_raw", reliable) for camera in self.cameras}
+        self._infos = {camera: self.advertise(CameraInfo, f"{camera}/gsc/camera_info", reliable) for camera in self._calibrations}
+        self._confidences = self._optional("publish_confidence", Image, "confidence", reliable)
+        self._captions = self._optional("publish_caption", String, "caption", reliable)
+        self._stats = self._optional("publish_stats", GscStats, "stats", reliable)
+        for camera in self.cameras:
+            self.subscribe(GscFrame, f"{camera}/image_raw/gsc", QoSProfile(depth=5), camera)
+        self.get_logger().info(f"ready: profile {shared.profile.name} {shared.profile.fingerprint}, cameras {', '.join(self.cameras)}")
+
+    def _optional(self, parameter: str, kind: Any, name: str, qos: QoSProfile) -> dict[str, Any]:
+        wanted = self.cameras if self.value(parameter) else []
+        return {camera: self.advertise(kind, f"{camera}/gsc/{name}", qos) for camera in wanted}
+
+    def work(self, camera: str, message: Any) -> None:
+        began = time.monotonic()
+        decoder = self._decoders[camera]
+        frame = from_message(message)
+        packet = pack(frame)  # checks every field, as a packet's are
+        read = decoder.read(frame)
+        size = (self.value("width"), self.value("height"))
+        settings = DecodeSettings(steps=self.value("steps"), realism=self.value("realism"), seed=self.value("seed"), size=size if all(size) else None)
+        result = decoder.reconstruct(read, settings)
+        converting = time.monotonic()
+        shown = mark_generated(result.image) if self.value("mark") else result.image
+        self._images[camera].publish(fill_image(Image(), shown, message.header))
+        if camera in self._infos:
+            info = scaled_camera_info(self._calibrations[camera], result.image.shape[1], result.image.shape[0])
+            self._infos[camera].publish(CameraInfo(header=message.header, **vars(info)))
+        if camera in self._confidences:
+            self._confidences[camera].publish(fill_image(Image(), result.confidence, message.header))
+        if camera in self._captions:
+            self._captions[camera].publish(String(data=read.caption))
+        if camera in self._stats:
+            counters = self.counters[camera]
+            self._stats[camera].publish(
+                GscStats(
+                    header=message.header, camera=camera, sequence=frame.sequence,
+                    packet_bytes=len(packet), head_bytes=len(packet) - len(frame.text) - len(frame.channels),
+                    text_bytes=len(frame.text), channel_bytes=len(frame.channels), bpp=8 * len(packet) / (frame.width * frame.height),
+                    channels=len(frame.channel_ids), level=frame.level, scale=frame.scale,
+                    convert_ms=1e3 * (time.monotonic() - converting), decode_ms=1e3 * (converting - began) - result.confidence_ms,
+                    confidence_ms=result.confidence_ms, age_ms=1e3 * self.age_s(message.header.stamp), frames=counters.frames + 1,
+                    dropped_newer=counters.dropped_newer, dropped_stale=counters.dropped_stale, refused=counters.refused,
+                    confidence=float(result.confidence.mean()) / 255,
+                )
+            )  # fmt: skip
+
+
+def main() -> None:
+    """Entry point of the node."""
+    spin(Reconstructor)
+
+
+if __name__ == "__main__":
+    main()
