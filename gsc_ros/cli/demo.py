@@ -90,10 +90,10 @@ def run(options: argparse.Namespace) -> None:
 def _captions(recording: object, profile: str) -> dict[int, str]:
     """The captions as the base station read them, by sequence number."""
     from gsc_ros.decoder import Decoder
-    from gsc_ros.nodes.messages import from_message
+    from gsc_ros.frame_messages import frame_of
     from gsc_ros.nodes.recorder import Recording
 
     assert isinstance(recording, Recording)
     decoder = Decoder.load(profile)
     frames = [seen.frame for _, seen in sorted(recording.frames.items()) if seen.frame is not None]
-    return {frame.sequence: decoder.read(from_message(frame)).caption for frame in frames}
+    return {frame.sequence: decoder.read(frame_of(frame)).caption for frame in frames}

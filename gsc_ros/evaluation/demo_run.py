@@ -96,7 +96,9 @@ def run_nodes(
     figures: dict[str, float] = {}
     try:
         began = time.monotonic()
-        processes.start("compressor", *_parameters({"cameras": [CAMERA], **compressor}))
+        # The demo's camera is reliable; a best-effort subscription would lose large images on a busy machine.
+        reliable = {f"qos_overrides.{CAMERA}/image_raw.subscription.reliability": "reliable"}
+        processes.start("compressor", *_parameters({"cameras": [CAMERA], **reliable, **compressor}))
         processes.start("reconstructor", *_parameters({"cameras": [CAMERA], "mark": False, **reconstructor}))
         while recorder.missing():
             rclpy.spin_once(recorder, timeout_sec=0.1)

@@ -23,7 +23,7 @@ def ms_ssim(original: NDArray[np.uint8], picture: NDArray[np.uint8]) -> float:
     import torch
     from pytorch_msssim import ms_ssim as implementation
 
-    a, b = (torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() for image in (original, picture))
+    a, b = (torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None] for image in (original, picture))
     with torch.inference_mode():
         return float(implementation(a, b, data_range=255))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import time
 from typing import Any
 
@@ -9,9 +10,9 @@ from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
 
 from gsc_ros.encoder import MIN_BUDGET, Encoder, EncodeSettings
+from gsc_ros.frame_messages import message_fields
 from gsc_ros.image_messages import read_image
 from gsc_ros.msg import GscFrame, GscStats
-from gsc_ros.nodes.messages import to_message
 from gsc_ros.nodes.parameters import COMPRESSOR
 from gsc_ros.nodes.worker_node import WorkerNode, spin
 
@@ -45,7 +46,7 @@ class Compressor(WorkerNode):
         image = read_image(message)
         converted = time.monotonic()
         encoded = self._encoders[camera].encode(image, self._settings())
-        self._frames[camera].publish(to_message(encoded.frame, message.header))
+        self._frames[camera].publish(GscFrame(header=message.header, **message_fields(encoded.frame, array.array)))
         if camera in self._stats:
             counters, frame = self.counters[camera], encoded.frame
             self._stats[camera].publish(

@@ -13,10 +13,10 @@ from std_msgs.msg import String
 
 from gsc_ros.bitstream import pack
 from gsc_ros.decoder import Decoder, DecodeSettings
+from gsc_ros.frame_messages import frame_of
 from gsc_ros.image_messages import fill_image, scaled_camera_info
 from gsc_ros.marking import mark_generated
 from gsc_ros.msg import GscFrame, GscStats
-from gsc_ros.nodes.messages import from_message
 from gsc_ros.nodes.parameters import RECONSTRUCTOR
 from gsc_ros.nodes.worker_node import WorkerNode, spin
 
@@ -49,7 +49,7 @@ class Reconstructor(WorkerNode):
     def work(self, camera: str, message: Any) -> None:
         began = time.monotonic()
         decoder = self._decoders[camera]
-        frame = from_message(message)
+        frame = frame_of(message)
         packet = pack(frame)  # checks every field, as a packet's are
         read = decoder.read(frame)
         size = (self.value("width"), self.value("height"))

@@ -1,0 +1,52 @@
+"""``gsc inspect``: every field of a packet file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="IN.gsc")
+    parser.add_argument("--profile", default="nano", metavar="P", help="the profile that made the packet")
+    parser.add_argument("--json", action="store_true")
+
+
+def run(options: argparse.Namespace) -> None:
+    packet = options.input.read_bytes()
+    from gsc_ros.bitstream import VERSION, head_bytes, unpack
+    from gsc_ros.entropy.channels import ChannelCoder, ChannelTables
+    from gsc_ros.entropy.text import TextCoder, TextTable
+    from gsc_ros.frame import TextMode
+    from gsc_ros.latents.geometry import Geometry
+    from gsc_ros.latents.layout import LatentLayout
+    from gsc_ros.profiles import load_profile
+
+    profile, layout = load_profile(options.profile), LatentLayout()
+    frame = unpack(packet, channel_count=layout.channels)
+    fields = {
+        "version": VERSION,
+        "fingerprint": f"{frame.fingerprint:04x}",
+        "profile": profile.name if frame.fingerprint == profile.wire_fingerprint else "not this one",
+        "sequence": frame.sequence, "width": frame.width, "height": frame.height, "scale": frame.scale, "level": frame.level,
+        "channel_ids": list(frame.channel_ids), "channel_count": frame.channel_count, "text_mode": frame.text_mode.name,
+        "bytes": len(packet), "head_bytes": head_bytes(frame), "text_bytes": len(frame.text), "channel_bytes": len(frame.channels),
+        "bpp": 8 * len(packet) / (frame.width * frame.height),
+    }  # fmt: skip
+    if frame.text_mode is TextMode.REFERENCE:
+        fields["caption"] = f"(that of {frame.text[0]} frames ago)"
+    elif frame.text_mode is TextMode.PLAIN:
+        fields["caption"] = frame.text.decode("utf-8", "replace")
+    elif frame.fingerprint == profile.wire_fingerprint:
+        fields["caption"] = TextCoder(TextTable.load(profile.weights / "text.safetensors")).decode(frame.text) if frame.text_mode is TextMode.CODED else ""
+    if frame.fingerprint == profile.wire_fingerprint:
+        coder = ChannelCoder(ChannelTables.load(profile.weights / "channels.safetensors"), layout)
+        nominal = Geometry(frame.height, frame.width, frame.scale).nominal
+        symbols = coder.decode(frame.channels, frame.channel_ids, frame.level, *nominal)
+        fields["bits_by_channel"] = {channel: round(bits, 1) for channel, bits in coder.cost(symbols, frame.level, *nominal).items()}
+    if options.json:
+        print(json.dumps(fields))
+    else:
+        for name, value in fields.items():
+            print(f"{name:16} {value}")
