@@ -1,20 +1,21 @@
 """Frame <-> packet: the written contract of docs/bitstream.md, pinned by golden files.
 
-    byte 0     version (high nibble) | subset flag (bit 2) | text mode (bits 0..1)
-    1, 2       fingerprint, big endian
-    3, 4       sequence, big endian
-    5          size: index into SIZES, or 0 and then width and height as varints
-    then       scale - 1 (high nibble) | level (low nibble)
-    then       channel set: varint C (the first C channels);
-               with the subset flag: varint N, varint C, rank of the subset, big endian
-    then       text mode not NONE: varint length, text
-    then       channels, up to the last two bytes
-    last two   CRC-16/XMODEM of everything before, big endian
+byte 0     version (high nibble) | subset flag (bit 2) | text mode (bits 0..1)
+1, 2       fingerprint, big endian
+3, 4       sequence, big endian
+5          size: index into SIZES, or 0 and then width and height as varints
+then       scale - 1 (high nibble) | level (low nibble)
+then       channel set: varint C (the first C channels);
+           with the subset flag: varint N, varint C, rank of the subset, big endian
+then       text mode not NONE: varint length, text
+then       channels, up to the last two bytes
+last two   CRC-16/XMODEM of everything before, big endian
 """
 
 from __future__ import annotations
 
 import binascii
+import itertools
 from math import comb
 
 from gsc_ros.frame import MAX_CHANNELS, MAX_LEVEL, MAX_SCALE, MAX_SIDE, MAX_TEXT_BYTES, MIN_SIDE, Frame, TextMode
@@ -136,7 +137,7 @@ def _check(frame: Frame) -> None:
     for name, value, low, high in checks:
         if not low <= value <= high:
             raise BitstreamError(f"{name} {value}: {low} to {high} are allowed")
-    if any(a >= b for a, b in zip(ids, ids[1:], strict=False)) or (ids and not 0 <= ids[0] <= ids[-1] < frame.channel_count):
+    if any(a >= b for a, b in itertools.pairwise(ids)) or (ids and not 0 <= ids[0] <= ids[-1] < frame.channel_count):
         raise BitstreamError(f"channel ids {ids}: ascending ids below {frame.channel_count} are allowed")
     if frame.text_mode is TextMode.REFERENCE and (len(frame.text) != 1 or frame.text == b"\0"):
         raise BitstreamError("a caption reference is one byte, 1 to 255")
@@ -183,7 +184,9 @@ class _Reader:
 
     def bytes(self, count: int) -> bytes:
         if self._at + count > len(self._data):
-            raise BitstreamError(f"the packet ends early: {count} more bytes were announced, {len(self._data) - self._at} are there")
+            raise BitstreamError(
+                f"the packet ends early: {count} more bytes were announced, {len(self._data) - self._at} are there"
+            )
         self._at += count
         return self._data[self._at - count : self._at]
 

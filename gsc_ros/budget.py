@@ -84,4 +84,3 @@ def fit(
         else:
             high = middle - 1
     return best
-

@@ -14,7 +14,13 @@ from gsc_ros.latents.nano import NanoLatents
 TOLERANCE = 0.25  # root mean square deviation in steps that rounding alone explains (1/sqrt(12) is .29)
 
 
-def confidence_map(latents: NanoLatents, image: NDArray[np.uint8], symbols: Mapping[int, NDArray[np.int64]], level: int, geometry: Geometry) -> NDArray[np.uint8]:
+def confidence_map(
+    latents: NanoLatents,
+    image: NDArray[np.uint8],
+    symbols: Mapping[int, NDArray[np.int64]],
+    level: int,
+    geometry: Geometry,
+) -> NDArray[np.uint8]:
     """0..255 for each pixel of the frame: 255 where the picture says what was received.
 
     The picture (H,W,3) is encoded again; at every position of the finest grid the deviation of

@@ -1,7 +1,7 @@
 """Frame -> image: entropy decoding, fidelity image, generator, confidence.
 
-    packet --> Frame --> text ---------------------+
-                   \\-> symbols -> fidelity image --+--> generator --> image --> confidence
+packet --> Frame --> text ---------------------+
+               \\-> symbols -> fidelity image --+--> generator --> image --> confidence
 """
 
 from __future__ import annotations
@@ -126,7 +126,9 @@ class Decoder:
         """Entropy-decode both payloads; raises BitstreamError. No model runs."""
         self._check_fingerprint(frame.fingerprint)
         if frame.level >= self.latents.levels or frame.channel_count != self.latents.layout.channels:
-            raise BitstreamError(f"level {frame.level} of {frame.channel_count} channels: this profile has {self.latents.levels} levels and {self.latents.layout.channels} channels")
+            raise BitstreamError(
+                f"level {frame.level} of {frame.channel_count} channels: this profile has {self.latents.levels} levels and {self.latents.layout.channels} channels"
+            )
         geometry = Geometry(frame.height, frame.width, frame.scale)
         try:
             caption, lost = self._caption(frame)
@@ -156,10 +158,25 @@ class Decoder:
         generated = time.perf_counter()
         confidence = confidence_map(self.latents, image, message.symbols, frame.level, geometry)
         if settings.size is not None and settings.size != (frame.width, frame.height):
-            image = np.asarray(cv2.resize(image, settings.size, interpolation=cv2.INTER_AREA if settings.size[0] < frame.width else cv2.INTER_CUBIC), dtype=np.uint8)
-            confidence = np.asarray(cv2.resize(confidence, settings.size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+            image = np.asarray(
+                cv2.resize(
+                    image,
+                    settings.size,
+                    interpolation=cv2.INTER_AREA if settings.size[0] < frame.width else cv2.INTER_CUBIC,
+                ),
+                dtype=np.uint8,
+            )
+            confidence = np.asarray(
+                cv2.resize(confidence, settings.size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8
+            )
         ended = time.perf_counter()
-        return Reconstruction(image=image, confidence=confidence, message=message, decode_ms=1e3 * (generated - began), confidence_ms=1e3 * (ended - generated))
+        return Reconstruction(
+            image=image,
+            confidence=confidence,
+            message=message,
+            decode_ms=1e3 * (generated - began),
+            confidence_ms=1e3 * (ended - generated),
+        )
 
     def _caption(self, frame: Frame) -> tuple[str, bool]:
         """The caption, and whether the frame refers to one that never arrived."""

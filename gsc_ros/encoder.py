@@ -1,8 +1,8 @@
 """Image -> Frame: caption, analysis, selection, budget, entropy coding.
 
-    image --> captioner ----------> P --> text coder -----------+
-          \\-> g_a --> y --> rank --> quantise --> channel coder --+--> Frame --> packet
-                              ^ bytes allowed
+image --> captioner ----------> P --> text coder -----------+
+      \\-> g_a --> y --> rank --> quantise --> channel coder --+--> Frame --> packet
+                          ^ bytes allowed
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ class Encoder:
     def load(cls, profile: str | Path | Profile = "nano", *, device: str = "cpu") -> Encoder:
         """An encoder with the weights of ``profile``; raises ProfileError when they are not there."""
         chosen = profile if isinstance(profile, Profile) else load_profile(profile)
-        return cls(chosen, load_latents(chosen, device=device), TextCoder(TextTable.load(chosen.weights / "text.safetensors")))
+        return cls(
+            chosen, load_latents(chosen, device=device), TextCoder(TextTable.load(chosen.weights / "text.safetensors"))
+        )
 
     def for_another_camera(self) -> Encoder:
         """An encoder with a state of its own that shares this one's weights."""
@@ -125,7 +127,9 @@ class Encoder:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise EncodeError(f"an image of shape {image.shape} and {image.dtype}: (H,W,3) of uint8 is needed")
         if not all(MIN_SIDE <= side <= MAX_SIDE for side in image.shape[:2]):
-            raise EncodeError(f"an image of {image.shape[1]}x{image.shape[0]} pixels: {MIN_SIDE} to {MAX_SIDE} a side are allowed")
+            raise EncodeError(
+                f"an image of {image.shape[1]}x{image.shape[0]} pixels: {MIN_SIDE} to {MAX_SIDE} a side are allowed"
+            )
         began = time.perf_counter()
         caption = make_captioner(settings.caption_mode, text=settings.caption).caption(image)
         captioned = time.perf_counter()
@@ -140,7 +144,13 @@ class Encoder:
             self._sent = (caption, self._sequence)
         self._sequence = (self._sequence + 1) & 0xFFFF
         ended = time.perf_counter()
-        return Encoded(frame=frame, packet=packet, caption=caption, caption_ms=1e3 * (captioned - began), encode_ms=1e3 * (ended - captioned))
+        return Encoded(
+            frame=frame,
+            packet=packet,
+            caption=caption,
+            caption_ms=1e3 * (captioned - began),
+            encode_ms=1e3 * (ended - captioned),
+        )
 
     def _code_caption(self, caption: str, settings: EncodeSettings) -> tuple[TextMode, bytes]:
         if not caption:
@@ -171,11 +181,19 @@ class Encoder:
             small = geometry.shrink(image, self.latents.layout)
             choice = self._choose(small, geometry, head, settings)
             if choice is not None:
-                best = replace(head, scale=scale, level=choice.level, channel_ids=tuple(sorted(choice.symbols)), channels=choice.data)
+                best = replace(
+                    head,
+                    scale=scale,
+                    level=choice.level,
+                    channel_ids=tuple(sorted(choice.symbols)),
+                    channels=choice.data,
+                )
                 break
         return best
 
-    def _choose(self, small: NDArray[np.uint8], geometry: Geometry, head: Frame, settings: EncodeSettings) -> Choice | None:
+    def _choose(
+        self, small: NDArray[np.uint8], geometry: Geometry, head: Frame, settings: EncodeSettings
+    ) -> Choice | None:
         latents = self.latents
         planes = latents.analyse(latents.tensor(small))
         selection = settings.selection or self.profile.defaults["selection"]
@@ -187,7 +205,9 @@ class Encoder:
             if selection == "rate":
                 symbols = latents.quantise(planes, level)
                 bits = latents.coder.cost(symbols, level, *geometry.nominal)
-                value = {channel: gain / (bits[channel] + 8.0) for channel, gain in latents.gains(symbols, level).items()}
+                value = {
+                    channel: gain / (bits[channel] + 8.0) for channel, gain in latents.gains(symbols, level).items()
+                }
             return ranking(selection, scores=scores, gain_per_bit=value)
 
         prefix = selection == "order"
@@ -196,6 +216,13 @@ class Encoder:
             symbols = trim(latents.quantise({c: planes[c] for c in rank(level)[:most]}, level), prefix=prefix)
             return Choice(level=level, symbols=symbols, data=latents.coder.encode(symbols, level, *geometry.nominal))
         # The head is counted as it will be for any channel set of at most `most` channels.
-        widest = replace(head, channel_ids=tuple(range(most)) if prefix else tuple(range(latents.layout.channels - most, latents.layout.channels)))
+        widest = replace(
+            head,
+            channel_ids=tuple(range(most))
+            if prefix
+            else tuple(range(latents.layout.channels - most, latents.layout.channels)),
+        )
         overhead = len(pack(widest)) + (0 if prefix else 3)
-        return fit(latents, planes, rank, geometry.nominal, budget=settings.max_bytes - overhead, most=most, prefix=prefix)
+        return fit(
+            latents, planes, rank, geometry.nominal, budget=settings.max_bytes - overhead, most=most, prefix=prefix
+        )

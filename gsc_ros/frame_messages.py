@@ -32,4 +32,10 @@ def frame_of(message: Any) -> Frame:
         raise ValueError(f"text mode {message.text_mode}: 0 to {max(TextMode)} are defined")
     scalars = {name: int(getattr(message, name)) for name in SCALARS}
     ids = tuple(int(channel) for channel in message.channel_ids)
-    return Frame(**scalars, channel_ids=ids, text_mode=TextMode(message.text_mode), text=bytes(message.text), channels=bytes(message.channels))
+    return Frame(
+        **scalars,
+        channel_ids=ids,
+        text_mode=TextMode(message.text_mode),
+        text=bytes(message.text),
+        channels=bytes(message.channels),
+    )

@@ -14,10 +14,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-DIRECT = {"rgb8": (3, None), "bgr8": (3, cv2.COLOR_BGR2RGB), "mono8": (1, cv2.COLOR_GRAY2RGB), "bgra8": (4, cv2.COLOR_BGRA2RGB), "rgba8": (4, cv2.COLOR_RGBA2RGB)}
-YUV = {"yuv422": cv2.COLOR_YUV2RGB_UYVY, "uyvy": cv2.COLOR_YUV2RGB_UYVY, "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUYV, "yuyv": cv2.COLOR_YUV2RGB_YUYV}
+DIRECT = {
+    "rgb8": (3, None),
+    "bgr8": (3, cv2.COLOR_BGR2RGB),
+    "mono8": (1, cv2.COLOR_GRAY2RGB),
+    "bgra8": (4, cv2.COLOR_BGRA2RGB),
+    "rgba8": (4, cv2.COLOR_RGBA2RGB),
+}
+YUV = {
+    "yuv422": cv2.COLOR_YUV2RGB_UYVY,
+    "uyvy": cv2.COLOR_YUV2RGB_UYVY,
+    "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUYV,
+    "yuyv": cv2.COLOR_YUV2RGB_YUYV,
+}
 # OpenCV names a Bayer pattern by the second row's second and third pixel, ROS by the first row's first two.
-BAYER = {"bayer_rggb8": cv2.COLOR_BayerBG2RGB, "bayer_bggr8": cv2.COLOR_BayerRG2RGB, "bayer_gbrg8": cv2.COLOR_BayerGR2RGB, "bayer_grbg8": cv2.COLOR_BayerGB2RGB}
+BAYER = {
+    "bayer_rggb8": cv2.COLOR_BayerBG2RGB,
+    "bayer_bggr8": cv2.COLOR_BayerRG2RGB,
+    "bayer_gbrg8": cv2.COLOR_BayerGR2RGB,
+    "bayer_grbg8": cv2.COLOR_BayerGB2RGB,
+}
 
 
 class ImageMessageError(ValueError):
@@ -30,7 +46,9 @@ def read_image(message: Any) -> NDArray[np.uint8]:
         return _read_raw(message)
     image = cv2.imdecode(np.frombuffer(message.data, dtype=np.uint8), cv2.IMREAD_COLOR) if len(message.data) else None
     if image is None:
-        raise ImageMessageError(f"a CompressedImage of format {message.format!r} and {len(message.data)} bytes: OpenCV cannot decode it")
+        raise ImageMessageError(
+            f"a CompressedImage of format {message.format!r} and {len(message.data)} bytes: OpenCV cannot decode it"
+        )
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
@@ -42,7 +60,9 @@ def _read_raw(message: Any) -> NDArray[np.uint8]:
     step = int(message.step) or width * depth
     data = np.frombuffer(message.data, dtype=np.uint8)
     if height < 1 or width < 1 or step < width * depth or len(data) < step * (height - 1) + width * depth:
-        raise ImageMessageError(f"an Image of {width}x{height} {encoding} with step {step} needs {step * height} bytes, {len(data)} are there")
+        raise ImageMessageError(
+            f"an Image of {width}x{height} {encoding} with step {step} needs {step * height} bytes, {len(data)} are there"
+        )
     rows = np.lib.stride_tricks.as_strided(data, (height, width * depth), (step, 1), writeable=False)
     pixels = rows.reshape(height, width, depth) if depth > 1 else np.ascontiguousarray(rows)
     code = DIRECT[encoding][1] if encoding in DIRECT else YUV.get(encoding, BAYER.get(encoding))

@@ -21,7 +21,11 @@ class ProfileError(ValueError):
 def share_directory() -> Path:
     """The folder with config/ and models/: the source checkout, or share/gsc_ros of an installation."""
     package = Path(__file__).resolve().parent
-    candidates = [package.parent, *(parent / "share" / "gsc_ros" for parent in package.parents), Path(sys.prefix) / "share" / "gsc_ros"]
+    candidates = [
+        package.parent,
+        *(parent / "share" / "gsc_ros" for parent in package.parents),
+        Path(sys.prefix) / "share" / "gsc_ros",
+    ]
     for candidate in candidates:
         if (candidate / "config" / "profiles").is_dir():
             return candidate
@@ -65,9 +69,13 @@ def available_profiles() -> list[str]:
 def load_profile(name: str | Path) -> Profile:
     """The profile called ``name``, or the one in the YAML file of that path; raises ProfileError."""
     text = str(name)
-    path = Path(text) if text.endswith((".yaml", ".yml")) else share_directory() / "config" / "profiles" / f"{text}.yaml"
+    path = (
+        Path(text) if text.endswith((".yaml", ".yml")) else share_directory() / "config" / "profiles" / f"{text}.yaml"
+    )
     if not path.is_file():
-        raise ProfileError(f"no profile {text!r}: {', '.join(available_profiles())} ship with the package, or give the path of a YAML file")
+        raise ProfileError(
+            f"no profile {text!r}: {', '.join(available_profiles())} ship with the package, or give the path of a YAML file"
+        )
     try:
         content = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:

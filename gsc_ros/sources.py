@@ -144,7 +144,9 @@ def moving_photographs(size: tuple[int, int] = (640, 480)) -> Iterator[Image]:
     try:
         import skimage.data
     except ImportError as error:
-        raise SourceError("the built-in photographs need scikit-image: pip install 'gsc-ros[demo]', or name --images, --video or --bag") from error
+        raise SourceError(
+            "the built-in photographs need scikit-image: pip install 'gsc-ros[demo]', or name --images, --video or --bag"
+        ) from error
     folder = Path(skimage.data.__file__).parent
     files = [path for name in PHOTOGRAPHS for path in folder.glob(f"{name}.*") if path.suffix in SUFFIXES]
     if not files:
@@ -157,7 +159,15 @@ def moving_photographs(size: tuple[int, int] = (640, 480)) -> Iterator[Image]:
             zoom = 0.8 + 0.2 * np.cos(np.pi * along)
             crop = min(width, height * size[0] / size[1]) * min(zoom, 1.0)
             window = (crop, crop * size[1] / size[0])
-            centre = (window[0] / 2 + (width - window[0]) * along, window[1] / 2 + (height - window[1]) * (0.5 - 0.3 * along))
+            centre = (
+                window[0] / 2 + (width - window[0]) * along,
+                window[1] / 2 + (height - window[1]) * (0.5 - 0.3 * along),
+            )
             scale = size[0] / window[0]
-            matrix = np.array([[scale, 0, size[0] / 2 - scale * centre[0]], [0, scale, size[1] / 2 - scale * centre[1]]])
-            yield np.asarray(cv2.warpAffine(photograph, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT), dtype=np.uint8)
+            matrix = np.array(
+                [[scale, 0, size[0] / 2 - scale * centre[0]], [0, scale, size[1] / 2 - scale * centre[1]]]
+            )
+            yield np.asarray(
+                cv2.warpAffine(photograph, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT),
+                dtype=np.uint8,
+            )

@@ -29,7 +29,9 @@ def check_machine() -> None:
     """Refuse a machine on which a later step would fail with a page of text."""
     version = sys.version_info[:2]
     if not PYTHONS[0] <= version <= PYTHONS[1]:
-        stop(f"Python {version[0]}.{version[1]} is not supported: 3.10 to 3.13 are; name one with `make PYTHON=python3.11`")
+        stop(
+            f"Python {version[0]}.{version[1]} is not supported: 3.10 to 3.13 are; name one with `make PYTHON=python3.11`"
+        )
     try:
         import ensurepip  # noqa: F401
     except ImportError:
@@ -57,10 +59,16 @@ def fingerprint(*paths: Path) -> str:
 def run(*command: str | Path, env: dict[str, str] | None = None, log: Path) -> None:
     """Run a step with its output in ``log``; on failure say in one line which step, and where to read on."""
     with log.open("w") as output:
-        code = subprocess.run([str(part) for part in command], cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT).returncode
+        code = subprocess.run(
+            [str(part) for part in command], cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT
+        ).returncode
     if code:
         last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-1:]
-        hint = "the disk is full" if any("No space left" in line for line in log.read_text(errors="replace").splitlines()) else "".join(last)
+        hint = (
+            "the disk is full"
+            if any("No space left" in line for line in log.read_text(errors="replace").splitlines())
+            else "".join(last)
+        )
         stop(f"`{Path(str(command[0])).name} {command[1]}` failed ({hint}); all of its output is in {log}")
 
 
@@ -127,8 +135,24 @@ def build_messages() -> None:
         "CMAKE_PREFIX_PATH": str(VENV),
         "PYTHONWARNINGS": "ignore",
     }
-    arguments = ["-DBUILD_TESTING=OFF", "-DGSC_ROS_MESSAGES_ONLY=ON", f"-DPython3_EXECUTABLE={python}", f"-DPYTHON_EXECUTABLE={python}"]
-    run(VENV / "bin" / "colcon", "build", "--base-paths", stage_sources(), "--packages-select", "gsc_ros", "--cmake-args", *arguments, env=env, log=ROOT / "setup.log")
+    arguments = [
+        "-DBUILD_TESTING=OFF",
+        "-DGSC_ROS_MESSAGES_ONLY=ON",
+        f"-DPython3_EXECUTABLE={python}",
+        f"-DPYTHON_EXECUTABLE={python}",
+    ]
+    run(
+        VENV / "bin" / "colcon",
+        "build",
+        "--base-paths",
+        stage_sources(),
+        "--packages-select",
+        "gsc_ros",
+        "--cmake-args",
+        *arguments,
+        env=env,
+        log=ROOT / "setup.log",
+    )
     stamp.write_text(state)
 
 

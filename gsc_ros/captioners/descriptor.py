@@ -6,7 +6,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_HUES = ((12, "red"), (22, "orange"), (34, "yellow"), (85, "green"), (99, "turquoise"), (130, "blue"), (155, "purple"), (172, "pink"), (181, "red"))
+_HUES = (
+    (12, "red"),
+    (22, "orange"),
+    (34, "yellow"),
+    (85, "green"),
+    (99, "turquoise"),
+    (130, "blue"),
+    (155, "purple"),
+    (172, "pink"),
+    (181, "red"),
+)
 
 
 def colour_name(rgb: NDArray[np.floating]) -> str:

@@ -42,7 +42,9 @@ def run(options: argparse.Namespace) -> None:
         if options.decode:
             chosen = [c for c in reader.connections if c.msgtype == FRAME_TYPE and options.topic in (None, c.topic)]
             if not chosen:
-                raise CommandError(f"no GscFrame topic{f' {options.topic}' if options.topic else ''} in {options.input}")
+                raise CommandError(
+                    f"no GscFrame topic{f' {options.topic}' if options.topic else ''} in {options.input}"
+                )
             work: Any = _Decoding(options)
         else:
             chosen = image_connections(reader, options.topic)
@@ -52,15 +54,22 @@ def run(options: argparse.Namespace) -> None:
         with Writer(options.output, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
             connections: dict[tuple[str, str], Any] = {}
             total = sum(connection.msgcount for connection in reader.connections)
-            for connection, nanoseconds, data in track(reader.messages(), total=total, description="bag", console=Console(stderr=True), transient=True):
+            for connection, nanoseconds, data in track(
+                reader.messages(), total=total, description="bag", console=Console(stderr=True), transient=True
+            ):
                 if connection.topic in names:
                     try:
                         messages = list(work(connection.topic, reader.deserialize(data, connection.msgtype)))
                     except ValueError as error:
                         failed += 1
-                        print(f"gsc: {connection.topic} at {nanoseconds / 1e9:.3f} s left out: {error}", file=sys.stderr)
+                        print(
+                            f"gsc: {connection.topic} at {nanoseconds / 1e9:.3f} s left out: {error}", file=sys.stderr
+                        )
                         continue
-                    encoded = [(topic, kind, typestore().serialize_cdr(message, kind), typestore()) for topic, kind, message in messages]
+                    encoded = [
+                        (topic, kind, typestore().serialize_cdr(message, kind), typestore())
+                        for topic, kind, message in messages
+                    ]
                 else:
                     encoded = [(connection.topic, connection.msgtype, data, reader.typestore)]
                 for topic, kind, payload, types in encoded:
@@ -126,7 +135,15 @@ class _Decoding:
         image, text = typestore().types["sensor_msgs/msg/Image"], typestore().types["std_msgs/msg/String"]
         for name, encoding, pixels in (("image_raw", "rgb8", result.image), ("confidence", "mono8", result.confidence)):
             height, width = pixels.shape[:2]
-            filled = image(header=message.header, height=height, width=width, encoding=encoding, is_bigendian=0, step=pixels.size // height, data=pixels.ravel())
+            filled = image(
+                header=message.header,
+                height=height,
+                width=width,
+                encoding=encoding,
+                is_bigendian=0,
+                step=pixels.size // height,
+                data=pixels.ravel(),
+            )
             yield f"{base}/{name}", "sensor_msgs/msg/Image", filled
         yield f"{base}/caption", "std_msgs/msg/String", text(data=result.message.caption)
 

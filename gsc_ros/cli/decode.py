@@ -17,7 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, metavar="N", help="steps of the generator, 1 to 16")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of its noise")
     parser.add_argument("--realism", type=float, metavar="R", help="0: fidelity; 1: sampled")
-    parser.add_argument("--confidence", type=Path, metavar="OUT.png", help="write the confidence map too, white: agrees with what was received")
+    parser.add_argument(
+        "--confidence",
+        type=Path,
+        metavar="OUT.png",
+        help="write the confidence map too, white: agrees with what was received",
+    )
     parser.add_argument("--mark", action="store_true", help="draw the word GENERATED into the picture")
     parser.add_argument("--profile", default="nano", metavar="P")
     parser.add_argument("--json", action="store_true", help="print what was read as JSON")
@@ -40,9 +45,21 @@ def run(options: argparse.Namespace) -> None:
         write_image(options.confidence, result.confidence)
     mean = float(result.confidence.mean()) / 255
     if options.json:
-        print(json.dumps({"width": result.image.shape[1], "height": result.image.shape[0], "caption": result.message.caption, "confidence": mean, "generated": True}))
+        print(
+            json.dumps(
+                {
+                    "width": result.image.shape[1],
+                    "height": result.image.shape[0],
+                    "caption": result.message.caption,
+                    "confidence": mean,
+                    "generated": True,
+                }
+            )
+        )
     else:
-        print(f"{options.output}: {result.image.shape[1]}x{result.image.shape[0]}, generated; confidence {mean:.2f}; caption: {result.message.caption or '(none)'}")
+        print(
+            f"{options.output}: {result.image.shape[1]}x{result.image.shape[0]}, generated; confidence {mean:.2f}; caption: {result.message.caption or '(none)'}"
+        )
 
 
 def write_image(path: Path, image: object) -> None:

@@ -13,7 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--images", type=Path, metavar="DIR", help="a folder of images")
     group.add_argument("--video", type=Path, metavar="FILE", help="a video file")
-    group.add_argument("--bag", type=Path, metavar="ROSBAG2", help="a rosbag2 with Image or CompressedImage (sqlite3 or MCAP)")
+    group.add_argument(
+        "--bag", type=Path, metavar="ROSBAG2", help="a rosbag2 with Image or CompressedImage (sqlite3 or MCAP)"
+    )
     group.add_argument("--camera", type=int, metavar="N", help="the camera /dev/videoN")
     parser.add_argument("--topic", help="the topic of the bag to take; the default is its first image topic")
     parser.add_argument("--frames", type=int, default=24, help="at most so many frames (default 24)")
@@ -33,7 +35,9 @@ def run(options: argparse.Namespace) -> None:
 
         import gsc_ros.msg  # noqa: F401
     except ImportError as error:
-        raise CommandError(f"{error.name} is not there: run `make demo`, or source the workspace that gsc_ros was built in") from error
+        raise CommandError(
+            f"{error.name} is not there: run `make demo`, or source the workspace that gsc_ros was built in"
+        ) from error
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.table import Table
@@ -46,7 +50,9 @@ def run(options: argparse.Namespace) -> None:
     from gsc_ros.sources import Source
 
     profile = load_profile(options.profile)
-    source = Source(images=options.images, video=options.video, bag=options.bag, camera=options.camera, topic=options.topic)
+    source = Source(
+        images=options.images, video=options.video, bag=options.bag, camera=options.camera, topic=options.topic
+    )
     if source.camera is None:
         next(iter(source.frames()))  # a source that cannot be read is reported before anything starts
     camera = ["--rate", str(options.rate), "--frames", str(options.frames)]
@@ -80,7 +86,11 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(report))
         return
-    table = Table(title=f"{source.name}: generated at the base station from at most {options.max_bytes} bytes a frame", show_header=False, title_justify="left")
+    table = Table(
+        title=f"{source.name}: generated at the base station from at most {options.max_bytes} bytes a frame",
+        show_header=False,
+        title_justify="left",
+    )
     for row in demo_page.table(report):
         table.add_row(*row)
     Console().print(table)

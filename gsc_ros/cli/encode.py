@@ -13,9 +13,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     """The options that say what may be sent; `gsc bag` has them too."""
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--max-bytes", type=int, metavar="N", help="hard limit for the whole packet, at least 24")
-    size.add_argument("--channels", type=int, metavar="C", help="send at most C latent channels, at the profile's quality level")
+    size.add_argument(
+        "--channels", type=int, metavar="C", help="send at most C latent channels, at the profile's quality level"
+    )
     parser.add_argument("--selection", choices=["order", "ssim", "rate"], help="which channels come first")
-    parser.add_argument("--caption", metavar="TEXT", help="send this caption; an empty one sends none (default: the descriptor's)")
+    parser.add_argument(
+        "--caption", metavar="TEXT", help="send this caption; an empty one sends none (default: the descriptor's)"
+    )
     parser.add_argument("--profile", default="nano", metavar="P", help="profile name or YAML file")
 
 
@@ -33,7 +37,13 @@ def settings_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
     if options.max_bytes is not None and options.max_bytes < 24:
         raise UsageError(f"--max-bytes {options.max_bytes}: at least 24 are needed for a frame")
     mode = "descriptor" if options.caption is None else "fixed" if options.caption else "off"
-    return EncodeSettings(max_bytes=options.max_bytes, channels=options.channels, selection=options.selection, caption_mode=mode, caption=options.caption or "")
+    return EncodeSettings(
+        max_bytes=options.max_bytes,
+        channels=options.channels,
+        selection=options.selection,
+        caption_mode=mode,
+        caption=options.caption or "",
+    )
 
 
 def run(options: argparse.Namespace) -> None:

@@ -39,12 +39,18 @@ def run(options: argparse.Namespace) -> None:
     elif frame.text_mode is TextMode.PLAIN:
         fields["caption"] = frame.text.decode("utf-8", "replace")
     elif frame.fingerprint == profile.wire_fingerprint:
-        fields["caption"] = TextCoder(TextTable.load(profile.weights / "text.safetensors")).decode(frame.text) if frame.text_mode is TextMode.CODED else ""
+        fields["caption"] = (
+            TextCoder(TextTable.load(profile.weights / "text.safetensors")).decode(frame.text)
+            if frame.text_mode is TextMode.CODED
+            else ""
+        )
     if frame.fingerprint == profile.wire_fingerprint:
         coder = ChannelCoder(ChannelTables.load(profile.weights / "channels.safetensors"), layout)
         nominal = Geometry(frame.height, frame.width, frame.scale).nominal
         symbols = coder.decode(frame.channels, frame.channel_ids, frame.level, *nominal)
-        fields["bits_by_channel"] = {channel: round(bits, 1) for channel, bits in coder.cost(symbols, frame.level, *nominal).items()}
+        fields["bits_by_channel"] = {
+            channel: round(bits, 1) for channel, bits in coder.cost(symbols, frame.level, *nominal).items()
+        }
     if options.json:
         print(json.dumps(fields))
     else:

@@ -37,7 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code."""
-    parser = Parser(prog="gsc", description="Generative Semantic Coding: camera images over links of 0.5 to 16 kbit/s. Decoded images are generated.")
+    parser = Parser(
+        prog="gsc",
+        description="Generative Semantic Coding: camera images over links of 0.5 to 16 kbit/s. Decoded images are generated.",
+    )
     parser.add_argument("--version", action="version", version=f"gsc {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     # Only the command that was named is imported: torch alone takes two seconds.
@@ -61,7 +64,11 @@ def run(arguments: Sequence[str]) -> int:
         print("gsc: interrupted", file=sys.stderr)
         return 130
     except (CommandError, ValueError, OSError) as error:
-        message = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.strerror and error.filename else str(error)
+        message = (
+            f"{error.strerror}: {error.filename}"
+            if isinstance(error, OSError) and error.strerror and error.filename
+            else str(error)
+        )
         print(f"gsc: {' '.join(message.split())}", file=sys.stderr)
         return 1
     return 0

@@ -20,7 +20,14 @@ def run(options: argparse.Namespace) -> None:
         except ProfileError as error:
             rows.append({"name": name, "problem": str(error)})
         else:
-            rows.append({"name": name, "fingerprint": profile.fingerprint, "summary": profile.summary, "weights": str(profile.weights)})
+            rows.append(
+                {
+                    "name": name,
+                    "fingerprint": profile.fingerprint,
+                    "summary": profile.summary,
+                    "weights": str(profile.weights),
+                }
+            )
     if options.json:
         print(json.dumps(rows))
     else:

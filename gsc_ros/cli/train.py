@@ -17,7 +17,12 @@ Settings = TypeVar("Settings")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=["nano"])
-    parser.add_argument("--config", type=Path, required=True, help="YAML: images, captions, out, and settings of the stages codec and flow")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        required=True,
+        help="YAML: images, captions, out, and settings of the stages codec and flow",
+    )
     parser.add_argument("--images", type=Path, help="folder of training images, in place of the one in the config")
     parser.add_argument("--out", type=Path, help="folder of checkpoints and curves, in place of the one in the config")
     parser.add_argument("--export", type=Path, help="write the profile's files to this folder when the stages are done")
@@ -34,7 +39,9 @@ def run(options: argparse.Namespace) -> None:
     if not images.is_dir():
         raise UsageError(f"no folder of training images at {images}: name one with --images")
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    common: dict[str, Any] = {"images": images, "out": out, "device": device} | ({"steps": options.steps} if options.steps else {})
+    common: dict[str, Any] = {"images": images, "out": out, "device": device} | (
+        {"steps": options.steps} if options.steps else {}
+    )
     export = options.export or out / "export"
     if options.stage in ("codec", "all"):
         from gsc_ros.training import codec
@@ -49,7 +56,9 @@ def run(options: argparse.Namespace) -> None:
         from gsc_ros.training.export import export_flow
 
         latents = NanoLatents.load(export, device=device)
-        flow.train(settings(flow.FlowTraining, config.get("flow", {}), common), latents.codec, curves(out / "curves" / "flow"))
+        flow.train(
+            settings(flow.FlowTraining, config.get("flow", {}), common), latents.codec, curves(out / "curves" / "flow")
+        )
         export_flow(out / "flow.pt", latents, export)
     if options.stage in ("text", "all"):
         from gsc_ros.training.export import export_text

@@ -58,7 +58,10 @@ class GridTables:
 
     def check(self) -> None:
         """Raise ChannelError unless every sum the network can form stays below 2**53."""
-        reach = WIDEST * (np.abs(self.across).sum(axis=(2, 3), dtype=np.int64).max() + np.abs(self.within).sum(axis=2, dtype=np.int64).max())
+        reach = WIDEST * (
+            np.abs(self.across).sum(axis=(2, 3), dtype=np.int64).max()
+            + np.abs(self.within).sum(axis=2, dtype=np.int64).max()
+        )
         final = np.abs(self.out).sum(axis=2, dtype=np.int64).max() * HIDDEN_LIMIT + np.abs(self.out_bias).max()
         if max(float(reach), float(final)) >= 2**52:
             raise ChannelError("the context tables hold weights so large that their sums are not exact")
@@ -82,7 +85,11 @@ class ChannelTables:
         return cls(grids=grids, frequencies=arrays["frequencies"].astype(np.int64))
 
     def save(self, path: Path) -> None:
-        arrays = {f"grid{index}.{field.name}": getattr(grid, field.name) for index, grid in enumerate(self.grids) for field in fields(GridTables)}
+        arrays = {
+            f"grid{index}.{field.name}": getattr(grid, field.name)
+            for index, grid in enumerate(self.grids)
+            for field in fields(GridTables)
+        }
         save_file({**arrays, "frequencies": self.frequencies.astype(np.int32)}, path)
 
 
@@ -115,7 +122,9 @@ class ChannelCoder:
         self._walk(list(symbols), level, height, width, put, symbols)
         return coder.finish()
 
-    def decode(self, data: bytes, channels: Sequence[int], level: int, height: int, width: int) -> dict[int, NDArray[np.int64]]:
+    def decode(
+        self, data: bytes, channels: Sequence[int], level: int, height: int, width: int
+    ) -> dict[int, NDArray[np.int64]]:
         """The symbols that :meth:`encode` was given; ChannelError when ``data`` cannot hold them."""
         coder = SymbolDecoder(data)
 
@@ -142,7 +151,9 @@ class ChannelCoder:
         self._walk(list(symbols), level, height, width, count, symbols)
         return bits
 
-    def statistics(self, symbols: Mapping[int, NDArray[np.integer]], level: int, height: int, width: int) -> tuple[Integers, Integers]:
+    def statistics(
+        self, symbols: Mapping[int, NDArray[np.integer]], level: int, height: int, width: int
+    ) -> tuple[Integers, Integers]:
         """Row index and distance of every symbol, for fitting the frequencies to data."""
         rows: list[Integers] = []
         distances: list[Integers] = []
@@ -186,7 +197,9 @@ class ChannelCoder:
                 patches[channel] = _patches(plane)
         return known
 
-    def _passes(self, group: int, channel: int, patches: Mapping[int, Exact], condition: Exact, plane: Integers) -> Iterator[tuple[tuple[Integers, Integers], Coded]]:
+    def _passes(
+        self, group: int, channel: int, patches: Mapping[int, Exact], condition: Exact, plane: Integers
+    ) -> Iterator[tuple[tuple[Integers, Integers], Coded]]:
         """The two passes of ``channel``; ``plane`` is filled in by the caller between them."""
         grid = self._tables.grids[group]
         own = channel - self._layout.first(group)

@@ -54,7 +54,9 @@ class GridContext(nn.Module):
         inputs = symbols if earlier is None else torch.cat([earlier, symbols], dim=1)
         hidden = F.conv2d(inputs, self.across.weight * self.across_mask, self.across.bias, padding=1)
         hidden = hidden + self.condition(condition)[:, :, None, None]
-        within = F.conv2d(symbols, self.within.weight * self.within_mask, self.within.bias, padding=2, groups=self.channels)
+        within = F.conv2d(
+            symbols, self.within.weight * self.within_mask, self.within.bias, padding=2, groups=self.channels
+        )
         hidden = hidden + checkerboard(*symbols.shape[2:], device=symbols.device) * (within + self.second)
         mu, log_scale = self.out(F.relu(hidden)).unflatten(1, (self.channels, 2)).unbind(2)
         return mu, log_scale.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
@@ -69,7 +71,9 @@ class ContextModel(nn.Module):
         self.grid64 = GridContext(0, lead, levels, layout.channels)
         self.grid32 = GridContext(lead, rest, levels, layout.channels)
 
-    def forward(self, symbols64: Tensor, symbols32: Tensor, condition: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def forward(
+        self, symbols64: Tensor, symbols32: Tensor, condition: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         up = F.interpolate(symbols64, scale_factor=2, mode="nearest")
         return self.grid64(None, symbols64, condition), self.grid32(up, symbols32, condition)
 

@@ -23,7 +23,9 @@ NOTE = "The right-hand pictures are generated from the bytes shown. What the con
 
 def pick(shown: Sequence[Shown], count: int = ROWS) -> list[Shown]:
     """``count`` frames spread over the run."""
-    return [shown[index] for index in sorted({round(i) for i in np.linspace(0, len(shown) - 1, min(count, len(shown)))})]
+    return [
+        shown[index] for index in sorted({round(i) for i in np.linspace(0, len(shown) - 1, min(count, len(shown)))})
+    ]
 
 
 def _fit(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -32,7 +34,9 @@ def _fit(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _heat(confidence: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.cvtColor(cv2.applyColorMap(confidence, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return np.asarray(
+        cv2.cvtColor(cv2.applyColorMap(confidence, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB), dtype=np.uint8
+    )
 
 
 def side_by_side(shown: Sequence[Shown]) -> NDArray[np.uint8]:
@@ -45,7 +49,9 @@ def side_by_side(shown: Sequence[Shown]) -> NDArray[np.uint8]:
         cv2.putText(strip, text, (6, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (20, 20, 20), 1, cv2.LINE_AA)
         rows += [panels, strip]
     head = np.full((30, rows[0].shape[1], 3), 255, dtype=np.uint8)
-    for index, title in enumerate(("original", "generated reconstruction", "confidence (bright: agrees with what was received)")):
+    for index, title in enumerate(
+        ("original", "generated reconstruction", "confidence (bright: agrees with what was received)")
+    ):
         cv2.putText(head, title, (6 + index * COLUMN, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (20, 20, 20), 1, cv2.LINE_AA)
     return np.vstack([head, *rows])
 
@@ -90,7 +96,9 @@ def _embed(data: bytes, alternative: str) -> str:
 
 def page(report: dict[str, Any], shown: Sequence[Shown], source: str) -> str:
     """index.html: one file that needs nothing else."""
-    rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in table(report))
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in table(report)
+    )
     pictures = "".join(
         f"<figure>{_embed(_png(np.hstack([_fit(f.original), mark_generated(_fit(f.picture)), _heat(_fit(f.confidence))])), 'original, generated, confidence')}"
         f"<figcaption>frame {f.figures['sequence']}: <b>{f.figures['bytes']} bytes</b>, {f.figures['psnr']:.1f} dB. Caption: {html.escape(f.caption or '(none)')}</figcaption></figure>"
@@ -112,19 +120,32 @@ def table(report: dict[str, Any]) -> list[tuple[str, str]]:
     size, similarity = report["bytes"], report["ms_ssim"]
     rows = [
         ("profile", f"{report['profile']} {report['fingerprint']}"),
-        ("frames sent / shown / dropped", f"{report['frames_sent']} / {report['frames_shown']} / {report['dropped']}  ({report['width']}x{report['height']})"),
-        ("bytes a frame", f"{size['mean']:.0f} mean, {size['max']} max  (head {size['head_mean']:.0f}, text {size['text_mean']:.0f}, channels {size['channels_mean']:.0f})"),
+        (
+            "frames sent / shown / dropped",
+            f"{report['frames_sent']} / {report['frames_shown']} / {report['dropped']}  ({report['width']}x{report['height']})",
+        ),
+        (
+            "bytes a frame",
+            f"{size['mean']:.0f} mean, {size['max']} max  (head {size['head_mean']:.0f}, text {size['text_mean']:.0f}, channels {size['channels_mean']:.0f})",
+        ),
         ("bits a pixel", f"{report['bpp']:.5f}"),
         ("encode", f"{report['encode_ms']['median']:.0f} ms median, {report['encode_ms']['p95']:.0f} ms p95"),
         ("decode", f"{report['decode_ms']['median']:.0f} ms median, {report['decode_ms']['p95']:.0f} ms p95"),
-        ("camera to screen", f"{report['latency_ms']['median']:.0f} ms median, {report['latency_ms']['p95']:.0f} ms p95"),
+        (
+            "camera to screen",
+            f"{report['latency_ms']['median']:.0f} ms median, {report['latency_ms']['p95']:.0f} ms p95",
+        ),
         ("PSNR", f"{report['psnr']:.2f} dB"),
         ("MS-SSIM", "not defined at this size" if similarity is None else f"{similarity:.3f}"),
         ("gradient energy", f"{report['gradient_energy']:.2f} of the original"),
         ("confidence", f"{report['confidence_mean']:.2f}"),
         ("nodes ready after", f"{report['ready_s']:.1f} s"),
     ]
-    memory = [f"{name.removesuffix('_mb')} {report[name]:.0f} MB" for name in ("compressor_mb", "reconstructor_mb") if name in report]
+    memory = [
+        f"{name.removesuffix('_mb')} {report[name]:.0f} MB"
+        for name in ("compressor_mb", "reconstructor_mb")
+        if name in report
+    ]
     return rows + ([("peak memory", ", ".join(memory))] if memory else [])
 
 

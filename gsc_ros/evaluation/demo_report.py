@@ -62,7 +62,9 @@ def _shown(stamp: tuple[int, int], seen: Seen, captions: dict[int, str]) -> Show
     return Shown(original=original, picture=picture, confidence=confidence, caption=figures["caption"], figures=figures)
 
 
-def summarise(shown: Sequence[Shown], recording: Recording, profile: Profile, extra: dict[str, float]) -> dict[str, Any]:
+def summarise(
+    shown: Sequence[Shown], recording: Recording, profile: Profile, extra: dict[str, float]
+) -> dict[str, Any]:
     """The contents of report.json."""
     frames = [frame.figures for frame in shown]
 

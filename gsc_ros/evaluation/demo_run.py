@@ -40,7 +40,9 @@ class Processes:
         code = self._children[name].poll()
         if code:
             lines = (self._logs / f"{name}.log").read_text(errors="replace").strip().splitlines() or ["no output"]
-            raise DemoError(f"the {name} ended with code {code}: {lines[-1]} (all of it in {self._logs / f'{name}.log'})")
+            raise DemoError(
+                f"the {name} ended with code {code}: {lines[-1]} (all of it in {self._logs / f'{name}.log'})"
+            )
         return code == 0
 
     def check(self, *names: str) -> None:
@@ -104,7 +106,9 @@ def run_nodes(
             rclpy.spin_once(recorder, timeout_sec=0.1)
             processes.check("compressor", "reconstructor")
             if time.monotonic() - began > READY_LIMIT_S:
-                raise DemoError(f"the nodes were not ready after {READY_LIMIT_S:.0f} s: {', '.join(recorder.missing())} have no publisher")
+                raise DemoError(
+                    f"the nodes were not ready after {READY_LIMIT_S:.0f} s: {', '.join(recorder.missing())} have no publisher"
+                )
         figures["ready_s"] = time.monotonic() - began
         processes.start("camera", "--name", CAMERA, "--subscribers", "2", *camera_arguments)
         quiet = time.monotonic()
@@ -121,7 +125,9 @@ def run_nodes(
             if processes.finished("camera"):
                 sent = len(recorder.recording.frames)
                 # Dropped frames never complete: what came before the newest shown one is settled.
-                done = silent > (1.5 if shown and _last_shown(recorder.recording) else QUIET_LIMIT_S) or (shown == sent and shown > 0 and silent > 0.3)
+                done = silent > (1.5 if shown and _last_shown(recorder.recording) else QUIET_LIMIT_S) or (
+                    shown == sent and shown > 0 and silent > 0.3
+                )
             elif silent > READY_LIMIT_S:
                 raise DemoError(f"nothing arrived for {READY_LIMIT_S:.0f} s; the logs of the nodes are in {logs}")
         for name in ("compressor", "reconstructor"):

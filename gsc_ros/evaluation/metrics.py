@@ -31,4 +31,7 @@ def ms_ssim(original: NDArray[np.uint8], picture: NDArray[np.uint8]) -> float:
 def gradient_energy(image: NDArray[np.uint8]) -> float:
     """Mean squared difference of neighbouring pixels of the grey image: how much detail there is."""
     grey = image.astype(np.float32).mean(axis=2)
-    return float(np.square(np.diff(grey, axis=0)).mean(dtype=np.float64) + np.square(np.diff(grey, axis=1)).mean(dtype=np.float64))
+    return float(
+        np.square(np.diff(grey, axis=0)).mean(dtype=np.float64)
+        + np.square(np.diff(grey, axis=1)).mean(dtype=np.float64)
+    )

@@ -112,7 +112,9 @@ class FlowNetwork(nn.Module):
         self.last4 = ConditionedBlock(w4)
         self.out = nn.Conv2d(w4, 48, 1)
 
-    def guidance(self, fidelity: Tensor, control: Tensor, condition: Tensor, bags: Tensor) -> tuple[list[Tensor], Tensor]:
+    def guidance(
+        self, fidelity: Tensor, control: Tensor, condition: Tensor, bags: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
         """All that does not depend on t, once a frame: the control features and the embedding."""
         embedding = self.text(bags) + self.condition(condition)
         return self.control(fidelity, control, F.silu(embedding)), embedding

@@ -37,6 +37,8 @@ class NanoFlow:
         fidelity = decoded.image.clamp(0, 1)[None]
         noise = torch.randn(fidelity.shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
         with torch.inference_mode():
-            guidance = self.network.guidance(fidelity, decoded.control, condition, bag_of_words([caption]).to(self.device))
+            guidance = self.network.guidance(
+                fidelity, decoded.control, condition, bag_of_words([caption]).to(self.device)
+            )
             residual = sample(lambda z, t: self.network(z, t, guidance), noise, steps)
         return (fidelity + RESIDUAL_SCALE * residual).clamp(0, 1)[0]

@@ -8,6 +8,7 @@ with the direction of t reversed; this is FLUX's convention.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -32,7 +33,7 @@ def sample(predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: in
     """
     z = noise
     times = timesteps(steps)
-    for now, then in zip(times, times[1:], strict=False):
+    for now, then in itertools.pairwise(times):
         t = torch.full((noise.shape[0],), now, device=noise.device)
         x = predict(z, t)
         z = x + (then / now) * (z - x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import zlib
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ def bag_of_words(captions: Sequence[str]) -> Tensor:
     bags = torch.zeros(len(captions), BUCKETS)
     for row, caption in enumerate(captions):
         words = _WORD.findall(caption.lower())
-        terms = words + [f"{a} {b}" for a, b in zip(words, words[1:], strict=False)]
+        terms = words + [f"{a} {b}" for a, b in itertools.pairwise(words)]
         for term in terms:
             bags[row, zlib.crc32(term.encode()) % BUCKETS] += 1
         if terms:

@@ -102,7 +102,10 @@ class NanoLatents:
 
     def gains(self, symbols: Mapping[int, NDArray[np.int64]], level: int) -> dict[int, float]:
         """Predicted reduction of the squared error that each channel brings, in sums over pixels."""
-        return {channel: float(self.gain[channel] * np.square(plane * self.step[level, channel]).sum()) for channel, plane in symbols.items()}
+        return {
+            channel: float(self.gain[channel] * np.square(plane * self.step[level, channel]).sum())
+            for channel, plane in symbols.items()
+        }
 
 
 def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

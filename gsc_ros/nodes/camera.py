@@ -23,14 +23,18 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--images", type=Path, metavar="DIR", help="a folder of images")
     group.add_argument("--video", type=Path, metavar="FILE", help="a video file")
-    group.add_argument("--bag", type=Path, metavar="ROSBAG2", help="a rosbag2 with Image or CompressedImage (sqlite3 or MCAP)")
+    group.add_argument(
+        "--bag", type=Path, metavar="ROSBAG2", help="a rosbag2 with Image or CompressedImage (sqlite3 or MCAP)"
+    )
     group.add_argument("--camera", type=int, metavar="N", help="the camera /dev/videoN")
     parser.add_argument("--topic", help="the topic of the bag to take; the default is its first image topic")
 
 
 def source_of(options: argparse.Namespace) -> Source:
     """The source that the options name."""
-    return Source(images=options.images, video=options.video, bag=options.bag, camera=options.camera, topic=options.topic)
+    return Source(
+        images=options.images, video=options.video, bag=options.bag, camera=options.camera, topic=options.topic
+    )
 
 
 def main() -> None:

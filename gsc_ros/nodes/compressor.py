@@ -31,10 +31,16 @@ class Compressor(WorkerNode):
         for camera in self.cameras:
             topic = f"{camera}/image_raw/compressed" if compressed else f"{camera}/image_raw"
             self.subscribe(CompressedImage if compressed else Image, topic, newest, camera)
-        self._frames = {camera: self.advertise(GscFrame, f"{camera}/image_raw/gsc", QoSProfile(depth=10)) for camera in self.cameras}
+        self._frames = {
+            camera: self.advertise(GscFrame, f"{camera}/image_raw/gsc", QoSProfile(depth=10)) for camera in self.cameras
+        }
         stats = self.cameras if self.value("publish_stats") else []
-        self._stats = {camera: self.advertise(GscStats, f"{camera}/image_raw/gsc/stats", QoSProfile(depth=10)) for camera in stats}
-        self.get_logger().info(f"ready: profile {shared.profile.name} {shared.profile.fingerprint}, cameras {', '.join(self.cameras)}")
+        self._stats = {
+            camera: self.advertise(GscStats, f"{camera}/image_raw/gsc/stats", QoSProfile(depth=10)) for camera in stats
+        }
+        self.get_logger().info(
+            f"ready: profile {shared.profile.name} {shared.profile.fingerprint}, cameras {', '.join(self.cameras)}"
+        )
 
     def work(self, camera: str, message: Any) -> None:
         rate = self.value("max_rate_hz")

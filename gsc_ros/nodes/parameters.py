@@ -44,37 +44,68 @@ class Parameter:
 
 COMMON = (
     Parameter("cameras", ["/camera"], "base names of the cameras this node serves", changes=False),
-    Parameter("profile", "nano", "profile name, or path of a profile's YAML file; the same on both sides of the link", changes=False),
+    Parameter(
+        "profile",
+        "nano",
+        "profile name, or path of a profile's YAML file; the same on both sides of the link",
+        changes=False,
+    ),
     Parameter("device", "cpu", "where the models run: cpu, cuda, cuda:0 ...", changes=False),
-    Parameter("threads", 0, "threads for the models; 0: as many as the machine has cores", low=0, high=256, changes=False),
-    Parameter("max_age_s", 0.0, "frames whose stamp is older are dropped and counted; 0: no limit", low=0.0, high=86400.0),
+    Parameter(
+        "threads", 0, "threads for the models; 0: as many as the machine has cores", low=0, high=256, changes=False
+    ),
+    Parameter(
+        "max_age_s", 0.0, "frames whose stamp is older are dropped and counted; 0: no limit", low=0.0, high=86400.0
+    ),
     Parameter("publish_stats", True, "publish GscStats for each frame", changes=False),
 )
 
 COMPRESSOR = (
     *COMMON,
-    Parameter("transport", "raw", "what the camera publishes: Image on image_raw, or CompressedImage on image_raw/compressed", choices=("raw", "compressed"), changes=False),
-    Parameter("max_bytes_per_frame", 300, "hard limit for a packet in bytes, at least 24; 0: no limit", low=0, high=65535),
+    Parameter(
+        "transport",
+        "raw",
+        "what the camera publishes: Image on image_raw, or CompressedImage on image_raw/compressed",
+        choices=("raw", "compressed"),
+        changes=False,
+    ),
+    Parameter(
+        "max_bytes_per_frame", 300, "hard limit for a packet in bytes, at least 24; 0: no limit", low=0, high=65535
+    ),
     Parameter("channels", 0, "C, at most so many latent channels are sent; 0: all", low=0, high=1024),
     Parameter("level", -1, "quality level where there is no byte limit; -1: the profile's", low=-1, high=15),
-    Parameter("selection", "order", "which channels come first: nested order, SSIM with the image, or gain per byte", choices=("order", "ssim", "rate")),
+    Parameter(
+        "selection",
+        "order",
+        "which channels come first: nested order, SSIM with the image, or gain per byte",
+        choices=("order", "ssim", "rate"),
+    ),
     Parameter("caption_mode", "descriptor", "where the caption comes from", choices=("descriptor", "fixed", "off")),
     Parameter("caption", "", "the caption of caption_mode fixed, at most 1024 characters"),
     Parameter("caption_refresh", 10, "an unchanged caption is repeated in full every so many frames", low=1, high=255),
-    Parameter("max_rate_hz", 0.0, "at most so many frames a second are encoded; 0: as many as come", low=0.0, high=240.0),
+    Parameter(
+        "max_rate_hz", 0.0, "at most so many frames a second are encoded; 0: as many as come", low=0.0, high=240.0
+    ),
 )
 
 RECONSTRUCTOR = (
     *COMMON,
     Parameter("steps", 4, "steps of the generator; more cost time", low=1, high=16),
-    Parameter("realism", 1.0, "0: the blurred mean of what is known; 1: a sharp sample, details invented", low=0.0, high=1.0),
+    Parameter(
+        "realism", 1.0, "0: the blurred mean of what is known; 1: a sharp sample, details invented", low=0.0, high=1.0
+    ),
     Parameter("seed", 0, "seed of the generator's noise", low=0, high=2**31 - 1),
     Parameter("width", 0, "width of the output in pixels; 0: the source's", low=0, high=4096),
     Parameter("height", 0, "height of the output in pixels; 0: the source's", low=0, high=4096),
-    Parameter("mark", True, "draw the word GENERATED into the picture"),
+    Parameter("mark", True, "draw the word GENERATED and the caption into the picture"),
     Parameter("publish_confidence", True, "publish the confidence map", changes=False),
     Parameter("publish_caption", True, "publish the caption", changes=False),
-    Parameter("camera_info_files", [""], "calibration YAML for each camera, in the order of cameras; empty: no camera_info", changes=False),
+    Parameter(
+        "camera_info_files",
+        [""],
+        "calibration YAML for each camera, in the order of cameras; empty: no camera_info",
+        changes=False,
+    ),
 )
 
 
@@ -83,12 +114,18 @@ def declare(node: Node, table: Sequence[Parameter]) -> None:
     from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
     for parameter in table:
-        descriptor = ParameterDescriptor(description=f"{parameter.description} ({parameter.allowed})", read_only=not parameter.changes)
+        descriptor = ParameterDescriptor(
+            description=f"{parameter.description} ({parameter.allowed})", read_only=not parameter.changes
+        )
         if parameter.low is not None and parameter.high is not None:
             if isinstance(parameter.default, float):
-                descriptor.floating_point_range = [FloatingPointRange(from_value=float(parameter.low), to_value=float(parameter.high), step=0.0)]
+                descriptor.floating_point_range = [
+                    FloatingPointRange(from_value=float(parameter.low), to_value=float(parameter.high), step=0.0)
+                ]
             else:
-                descriptor.integer_range = [IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high), step=1)]
+                descriptor.integer_range = [
+                    IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high), step=1)
+                ]
         node.declare_parameter(parameter.name, parameter.default, descriptor)
 
 
@@ -96,9 +133,22 @@ def documentation() -> str:
     """The tables of docs/parameters.md."""
     lines = []
     for title, table in (("compressor", COMPRESSOR), ("reconstructor", RECONSTRUCTOR)):
-        lines += [f"## {title}", "", "| parameter | default | allowed | while running | meaning |", "|---|---|---|---|---|"]
+        lines += [
+            f"## {title}",
+            "",
+            "| parameter | default | allowed | while running | meaning |",
+            "|---|---|---|---|---|",
+        ]
         for parameter in table:
-            default = f'"{parameter.default}"' if isinstance(parameter.default, str) else str(parameter.default).lower() if isinstance(parameter.default, bool) else str(parameter.default)
-            lines.append(f"| `{parameter.name}` | `{default}` | {parameter.allowed} | {'yes' if parameter.changes else 'no'} | {parameter.description} |")
+            default = (
+                f'"{parameter.default}"'
+                if isinstance(parameter.default, str)
+                else str(parameter.default).lower()
+                if isinstance(parameter.default, bool)
+                else str(parameter.default)
+            )
+            lines.append(
+                f"| `{parameter.name}` | `{default}` | {parameter.allowed} | {'yes' if parameter.changes else 'no'} | {parameter.description} |"
+            )
         lines.append("")
     return "\n".join(lines)

@@ -30,17 +30,25 @@ class Reconstructor(WorkerNode):
         self._decoders = {camera: shared.for_another_camera() for camera in self.cameras}
         files = [name for name in self.value("camera_info_files") if name]
         if files and len(files) != len(self.cameras):
-            raise ValueError(f"camera_info_files names {len(files)} files for {len(self.cameras)} cameras: one for each is needed")
-        self._calibrations = {camera: yaml.safe_load(Path(name).read_text()) for camera, name in zip(self.cameras, files, strict=False)}
+            raise ValueError(
+                f"camera_info_files names {len(files)} files for {len(self.cameras)} cameras: one for each is needed"
+            )
+        self._calibrations = {
+            camera: yaml.safe_load(Path(name).read_text()) for camera, name in zip(self.cameras, files, strict=False)
+        }
         reliable = QoSProfile(depth=5)  # reliable publishers serve best-effort subscribers as well
         self._images = {camera: self.advertise(Image, f"{camera}/gsc/image_raw", reliable) for camera in self.cameras}
-        self._infos = {camera: self.advertise(CameraInfo, f"{camera}/gsc/camera_info", reliable) for camera in self._calibrations}
+        self._infos = {
+            camera: self.advertise(CameraInfo, f"{camera}/gsc/camera_info", reliable) for camera in self._calibrations
+        }
         self._confidences = self._optional("publish_confidence", Image, "confidence", reliable)
         self._captions = self._optional("publish_caption", String, "caption", reliable)
         self._stats = self._optional("publish_stats", GscStats, "stats", reliable)
         for camera in self.cameras:
             self.subscribe(GscFrame, f"{camera}/image_raw/gsc", QoSProfile(depth=5), camera)
-        self.get_logger().info(f"ready: profile {shared.profile.name} {shared.profile.fingerprint}, cameras {', '.join(self.cameras)}")
+        self.get_logger().info(
+            f"ready: profile {shared.profile.name} {shared.profile.fingerprint}, cameras {', '.join(self.cameras)}"
+        )
 
     def _optional(self, parameter: str, kind: Any, name: str, qos: QoSProfile) -> dict[str, Any]:
         wanted = self.cameras if self.value(parameter) else []
@@ -53,10 +61,15 @@ class Reconstructor(WorkerNode):
         packet = pack(frame)  # checks every field, as a packet's are
         read = decoder.read(frame)
         size = (self.value("width"), self.value("height"))
-        settings = DecodeSettings(steps=self.value("steps"), realism=self.value("realism"), seed=self.value("seed"), size=size if all(size) else None)
+        settings = DecodeSettings(
+            steps=self.value("steps"),
+            realism=self.value("realism"),
+            seed=self.value("seed"),
+            size=size if all(size) else None,
+        )
         result = decoder.reconstruct(read, settings)
         converting = time.monotonic()
-        shown = mark_generated(result.image) if self.value("mark") else result.image
+        shown = mark_generated(result.image, read.caption) if self.value("mark") else result.image
         self._images[camera].publish(fill_image(Image(), shown, message.header))
         if camera in self._infos:
             info = scaled_camera_info(self._calibrations[camera], result.image.shape[1], result.image.shape[0])

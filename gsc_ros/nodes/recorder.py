@@ -57,13 +57,29 @@ class Recorder(Node):
             f"{camera}/gsc/stats": (GscStats, "shown_stats"),
         }
         for topic, (kind, slot) in self._topics.items():
-            self.create_subscription(kind, topic, lambda data, topic=topic, kind=kind, slot=slot: self._keep(data, topic, kind, slot), QoSProfile(depth=50), raw=True)
+            self.create_subscription(
+                kind,
+                topic,
+                lambda data, topic=topic, kind=kind, slot=slot: self._keep(data, topic, kind, slot),
+                QoSProfile(depth=50),
+                raw=True,
+            )
         caption = f"{camera}/gsc/caption"
-        self.create_subscription(String, caption, lambda data: self._note(caption, "std_msgs/msg/String", data), QoSProfile(depth=50), raw=True)
+        self.create_subscription(
+            String,
+            caption,
+            lambda data: self._note(caption, "std_msgs/msg/String", data),
+            QoSProfile(depth=50),
+            raw=True,
+        )
 
     def missing(self) -> list[str]:
         """Topics of the compressor and the reconstructor that nobody publishes yet."""
-        return [topic for topic, (_, slot) in self._topics.items() if slot != "original" and self.count_publishers(topic) == 0]
+        return [
+            topic
+            for topic, (_, slot) in self._topics.items()
+            if slot != "original" and self.count_publishers(topic) == 0
+        ]
 
     def shown(self) -> int:
         """How many frames are complete."""

@@ -161,7 +161,11 @@ class WorkerNode(Node):
             elif counters.refused:
                 level, text = DiagnosticStatus.WARN, f"{counters.refused} frames refused, last: {counters.last_error}"
             values = [KeyValue(key=key, value=str(value)) for key, value in vars(counters).items()]
-            message.status.append(DiagnosticStatus(level=level, name=f"{self.get_name()}: {camera}", message=text, hardware_id=camera, values=values))
+            message.status.append(
+                DiagnosticStatus(
+                    level=level, name=f"{self.get_name()}: {camera}", message=text, hardware_id=camera, values=values
+                )
+            )
         self._diagnostics.publish(message)
 
     def _use_threads(self) -> None:

@@ -80,7 +80,9 @@ def train(config: CodecTraining, report: Callable[[int, dict[str, float]], None]
     """Run or resume stage one; returns the averaged model. ``report`` gets (step, figures)."""
     torch.manual_seed(config.seed)
     codec = NanoCodec().to(config.device, memory_format=torch.channels_last)
-    average = torch.optim.swa_utils.AveragedModel(codec, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema))
+    average = torch.optim.swa_utils.AveragedModel(
+        codec, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema)
+    )
     optimizer = torch.optim.AdamW(codec.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4)
     source = CropSource(config.images, crop=config.crop, seed=config.seed)
     path = config.out / "codec.pt"
@@ -96,10 +98,18 @@ def train(config: CodecTraining, report: Callable[[int, dict[str, float]], None]
     for step in range(start, config.steps):
         for group in optimizer.param_groups:
             warm = min(1.0, (step + 1) / 200)
-            group["lr"] = config.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
+            group["lr"] = (
+                config.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
+            )
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
         torch.manual_seed(config.seed * 1_000_003 + step)
-        x = source.batch(step, config.batch).to(config.device).float().div_(255).contiguous(memory_format=torch.channels_last)
+        x = (
+            source.batch(step, config.batch)
+            .to(config.device)
+            .float()
+            .div_(255)
+            .contiguous(memory_format=torch.channels_last)
+        )
         level = torch.randint(codec.levels, (config.batch,), generator=generator).to(config.device)
         sent = draw_sent(generator, config.batch, codec.layout.channels).to(config.device)
         output = codec(x, level, sent, hard=step >= config.hard_from * config.steps)
@@ -116,8 +126,19 @@ def train(config: CodecTraining, report: Callable[[int, dict[str, float]], None]
         totals += torch.stack([loss.detach(), worse.detach().mean(), bpp.detach().mean(), norm])
         if (step + 1) % REPORT_EVERY == 0:
             names = ("loss", "distortion", "bpp", "gradient_norm")
-            report(step + 1, dict(zip(names, (totals / REPORT_EVERY).tolist(), strict=True)) | {"seconds": time.monotonic() - began})
+            report(
+                step + 1,
+                dict(zip(names, (totals / REPORT_EVERY).tolist(), strict=True)) | {"seconds": time.monotonic() - began},
+            )
             totals.zero_()
         if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
-            checkpoint.save(path, {"step": step + 1, "codec": codec.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()})
+            checkpoint.save(
+                path,
+                {
+                    "step": step + 1,
+                    "codec": codec.state_dict(),
+                    "average": average.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                },
+            )
     return average.module

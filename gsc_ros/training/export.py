@@ -36,7 +36,10 @@ def averaged(path: Path, key: str, module: torch.nn.Module) -> torch.nn.Module:
     state = checkpoint.load(path)
     if state is None:
         raise ValueError(f"no checkpoint {path}: run this stage of the training first")
-    module.load_state_dict({name.removeprefix("module."): value for name, value in state[key].items() if name.startswith("module.")}, strict=False)
+    module.load_state_dict(
+        {name.removeprefix("module."): value for name, value in state[key].items() if name.startswith("module.")},
+        strict=False,
+    )
     return module
 
 
@@ -58,7 +61,10 @@ def measure_gain(latents: NanoLatents, images: Path, level: int) -> torch.Tensor
         for channel, plane in symbols.items():
             signs = generator.choice([-1, 1], size=plane.shape)
             moved = latents.synthesise({**symbols, channel: plane + signs}, level, geometry).image
-            totals[channel] += float((moved - base).square().sum()), float(plane.size * latents.step[level, channel] ** 2)
+            totals[channel] += (
+                float((moved - base).square().sum()),
+                float(plane.size * latents.step[level, channel] ** 2),
+            )
     return torch.from_numpy(totals[:, 0] / totals[:, 1]).float()
 
 
@@ -101,4 +107,7 @@ def export_text(captions: Path, images: Path, out: Path) -> None:
 
 def export_flow(checkpoint_path: Path, latents: NanoLatents, out: Path) -> None:
     """Write ``flow.safetensors``."""
-    half_precision(averaged(checkpoint_path, "average", FlowNetwork(latents.layout.channels, latents.levels)), out / "flow.safetensors")
+    half_precision(
+        averaged(checkpoint_path, "average", FlowNetwork(latents.layout.channels, latents.levels)),
+        out / "flow.safetensors",
+    )

@@ -58,7 +58,9 @@ def train(config: FlowTraining, codec: NanoCodec, report: Callable[[int, dict[st
     codec = codec.to(config.device).eval().requires_grad_(False)
     channels, levels = codec.layout.channels, codec.levels
     network = FlowNetwork(channels, levels).to(config.device, memory_format=torch.channels_last)
-    average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema))
+    average = torch.optim.swa_utils.AveragedModel(
+        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema)
+    )
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=1e-3)
     source = CropSource(config.images, crop=config.crop, seed=config.seed)
     captioner = DescriptorCaptioner()
@@ -74,7 +76,9 @@ def train(config: FlowTraining, codec: NanoCodec, report: Callable[[int, dict[st
     for step in range(start, config.steps):
         for group in optimizer.param_groups:
             warm = min(1.0, (step + 1) / 200)
-            group["lr"] = config.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
+            group["lr"] = (
+                config.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
+            )
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
         crops = source.batch(step, config.batch)
         x = crops.to(config.device).float().div_(255).contiguous(memory_format=torch.channels_last)
@@ -82,7 +86,10 @@ def train(config: FlowTraining, codec: NanoCodec, report: Callable[[int, dict[st
         sent = draw_sent(generator, config.batch, channels)
         sent[torch.rand(config.batch, generator=generator) < config.drop_latent] = 0
         silent = torch.rand(config.batch, generator=generator) < config.drop_text
-        captions = ["" if quiet else captioner.caption(crop.permute(1, 2, 0).numpy()) for crop, quiet in zip(crops, silent.tolist(), strict=True)]
+        captions = [
+            "" if quiet else captioner.caption(crop.permute(1, 2, 0).numpy())
+            for crop, quiet in zip(crops, silent.tolist(), strict=True)
+        ]
         t = torch.rand(config.batch, generator=generator).to(config.device)
         noise = torch.randn(x.shape, generator=generator).to(config.device)
         level, sent = level.to(config.device), sent.to(config.device)
@@ -92,10 +99,14 @@ def train(config: FlowTraining, codec: NanoCodec, report: Callable[[int, dict[st
             steps = codec.steps(level)
             control = NanoLatents.control_map(output.symbols[0] * steps[0], output.symbols[1] * steps[1])
         residual = (x - fidelity) / RESIDUAL_SCALE
-        guidance = network.guidance(fidelity, control, codec.condition(level, sent), bag_of_words(captions).to(config.device))
+        guidance = network.guidance(
+            fidelity, control, codec.condition(level, sent), bag_of_words(captions).to(config.device)
+        )
         predicted = network(interpolate(residual, noise, t), t, guidance)
         error = (predicted - residual).square().mean()
-        texture = (texture_energy(fidelity + RESIDUAL_SCALE * predicted) - texture_energy(x)).abs().mean() / RESIDUAL_SCALE
+        texture = (
+            texture_energy(fidelity + RESIDUAL_SCALE * predicted) - texture_energy(x)
+        ).abs().mean() / RESIDUAL_SCALE
         loss = error + config.texture * texture
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -106,8 +117,19 @@ def train(config: FlowTraining, codec: NanoCodec, report: Callable[[int, dict[st
         totals += torch.stack([error.detach(), texture.detach(), norm])
         if (step + 1) % REPORT_EVERY == 0:
             names = ("squared_error", "texture", "gradient_norm")
-            report(step + 1, dict(zip(names, (totals / REPORT_EVERY).tolist(), strict=True)) | {"seconds": time.monotonic() - began})
+            report(
+                step + 1,
+                dict(zip(names, (totals / REPORT_EVERY).tolist(), strict=True)) | {"seconds": time.monotonic() - began},
+            )
             totals.zero_()
         if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
-            checkpoint.save(path, {"step": step + 1, "network": network.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()})
+            checkpoint.save(
+                path,
+                {
+                    "step": step + 1,
+                    "network": network.state_dict(),
+                    "average": average.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                },
+            )
     return average.module

@@ -51,7 +51,9 @@ def logistic_rows() -> NDArray[np.float64]:
 def to_frequencies(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
     """Rows of integers of at least 1 that sum to TOTAL."""
     entries = probabilities.shape[1]
-    frequencies = 1 + np.floor(probabilities / probabilities.sum(axis=1, keepdims=True) * (TOTAL - entries)).astype(np.int64)
+    frequencies = 1 + np.floor(probabilities / probabilities.sum(axis=1, keepdims=True) * (TOTAL - entries)).astype(
+        np.int64
+    )
     frequencies[np.arange(len(frequencies)), frequencies.argmax(axis=1)] += TOTAL - frequencies.sum(axis=1)
     return frequencies
 

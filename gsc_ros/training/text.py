@@ -36,4 +36,6 @@ def build(lines: Iterable[str], *, least: int = 3) -> TextTable:
         for symbol, count in sorted(counter.items()):
             symbols.append(symbol)
             counts.append(count if largest <= 255 else max(1, count * 255 // largest))
-    return TextTable(np.array(keys, np.uint32), np.array(distinct, np.uint8), np.array(symbols, np.uint8), np.array(counts, np.uint8))
+    return TextTable(
+        np.array(keys, np.uint32), np.array(distinct, np.uint8), np.array(symbols, np.uint8), np.array(counts, np.uint8)
+    )

@@ -1,0 +1,86 @@
+"""``gsc bench``: the figures of the documents, measured here."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+from gsc_ros.cli.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="kind", metavar="WHAT", required=True)
+    codecs = kinds.add_parser(
+        "codecs", help="rate and distortion on a folder of images, beside AV1 and VVC at their best scale"
+    )
+    codecs.add_argument("--images", type=Path, required=True, metavar="DIR")
+    codecs.add_argument("--bytes", default="130,300,600", help="budgets, e.g. 130,300,600")
+    codecs.add_argument("--codecs", default="nano,nano-sampled,av1,vvc")
+    speed = kinds.add_parser("speed", help="milliseconds and memory of one frame")
+    speed.add_argument("--size", default="768x512", metavar="WxH")
+    text = kinds.add_parser("text", help="what captions cost")
+    text.add_argument("--captions", type=Path, required=True, metavar="FILE", help="one caption a line")
+    text.add_argument("--last", type=int, help="only the last N lines; `gsc train` holds out 1500")
+    for sub in (codecs, speed, text):
+        sub.add_argument("--profile", default="nano")
+        sub.add_argument("--json", action="store_true")
+
+
+def run(options: argparse.Namespace) -> None:
+    {"codecs": _codecs, "speed": _speed, "text": _text}[options.kind](options)
+
+
+def _codecs(options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from gsc_ros.evaluation.codec_bench import measure
+    from gsc_ros.sources import image_folder
+
+    try:
+        budgets = [int(part) for part in options.bytes.split(",")]
+    except ValueError as error:
+        raise UsageError(f"--bytes {options.bytes}: numbers separated by commas, e.g. 130,300,600") from error
+    names = options.codecs.split(",")
+    count = sum(1 for _ in image_folder(options.images))
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("images", total=count * len(names))
+        rows = list(measure(options.images, budgets, names, options.profile, lambda: bar.advance(task)))
+    if options.json:
+        print(json.dumps([dataclasses.asdict(row) for row in rows]))
+        return
+    print("| codec | budget | bytes, mean | largest | over budget | PSNR | MS-SSIM | gradient energy |")
+    print("|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        print(
+            f"| {row.codec} | {row.budget} | {row.bytes:.0f} | {row.max_bytes} | {row.over} of {row.images} | {row.psnr:.2f} | {row.ms_ssim:.3f} | {row.gradient_energy:.2f} |"
+        )
+
+
+def _speed(options: argparse.Namespace) -> None:
+    from gsc_ros.evaluation.speed_bench import measure
+
+    width, _, height = options.size.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise UsageError(f"--size {options.size}: WIDTHxHEIGHT, e.g. 768x512")
+    _print(measure(options.profile, int(width), int(height)), options.json)
+
+
+def _text(options: argparse.Namespace) -> None:
+    from gsc_ros.entropy.text import TextCoder, TextTable
+    from gsc_ros.evaluation.text_bench import measure
+    from gsc_ros.profiles import load_profile
+
+    lines = [line for line in options.captions.read_text(encoding="utf-8").splitlines() if line.strip()]
+    coder = TextCoder(TextTable.load(load_profile(options.profile).weights / "text.safetensors"))
+    _print(measure(coder, lines[-options.last :] if options.last else lines), options.json)
+
+
+def _print(figures: dict[str, float], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name:30} {value:.3f}" if isinstance(value, float) else f"{name:30} {value}")

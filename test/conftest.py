@@ -1,0 +1,52 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real images beside the checkout, where they are."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no data in {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def encoder():
+    from gsc_ros.encoder import Encoder
+
+    return Encoder.load("nano")
+
+
+@pytest.fixture(scope="session")
+def decoder():
+    from gsc_ros.decoder import Decoder
+
+    return Decoder.load("nano")
+
+
+@pytest.fixture(scope="session")
+def photograph() -> np.ndarray:
+    """A 480x640 view of a photograph that ships inside scikit-image."""
+    from gsc_ros.sources import moving_photographs
+
+    return next(moving_photographs())
+
+
+def scene(seed: int, height: int, width: int) -> np.ndarray:
+    """A synthetic picture with edges, gradients and noise, of any size."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, size=(3, 4, 3), dtype=np.uint8)
+    image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    x, y = rng.integers(0, width), rng.integers(0, height)
+    cv2.circle(image, (int(x), int(y)), max(3, min(height, width) // 4), [int(v) for v in rng.integers(0, 256, 3)], -1)
+    return np.clip(image + rng.normal(0, 8, image.shape), 0, 255).astype(np.uint8)

@@ -1,0 +1,169 @@
+"""The packet: exact both ways, pinned by golden files, and safe against anything."""
+
+from __future__ import annotations
+
+import binascii
+import json
+import random
+from math import comb
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gsc_ros.bitstream import MAX_PACKET, SIZES, BitstreamError, head_bytes, pack, unpack
+from gsc_ros.frame import Frame, TextMode
+
+GOLDEN = Path(__file__).parent / "golden" / "packets.json"
+
+
+@st.composite
+def frames(draw) -> Frame:
+    total = draw(st.sampled_from([20, 320]))
+    count = draw(st.integers(0, min(total, 20)))
+    prefix = draw(st.booleans())
+    ids = (
+        tuple(range(count))
+        if prefix
+        else tuple(sorted(draw(st.sets(st.integers(0, total - 1), min_size=count, max_size=count))))
+    )
+    mode = draw(st.sampled_from(list(TextMode)))
+    text = {TextMode.NONE: st.just(b""), TextMode.REFERENCE: st.integers(1, 255).map(lambda v: bytes([v]))}.get(
+        mode, st.binary(max_size=200)
+    )
+    width, height = draw(st.one_of(st.sampled_from(SIZES[1:]), st.tuples(st.integers(16, 4096), st.integers(16, 4096))))
+    return Frame(
+        fingerprint=draw(st.integers(0, 0xFFFF)), sequence=draw(st.integers(0, 0xFFFF)), width=width, height=height,
+        scale=draw(st.integers(1, 8)), level=draw(st.integers(0, 15)), channel_count=total, channel_ids=ids,
+        text_mode=mode, text=draw(text), channels=draw(st.binary(max_size=300)) if ids else b"",
+    )  # fmt: skip
+
+
+@given(frames())
+def test_a_packet_says_exactly_what_the_frame_said(frame: Frame) -> None:
+    assert unpack(pack(frame), channel_count=frame.channel_count) == frame
+
+
+@given(frames(), st.data())
+def test_no_single_damaged_byte_passes(frame: Frame, data) -> None:
+    packet = bytearray(pack(frame))
+    at = data.draw(st.integers(0, len(packet) - 1))
+    packet[at] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(BitstreamError):
+        unpack(bytes(packet), channel_count=frame.channel_count)
+
+
+def simple(**changes) -> Frame:
+    values = {
+        "fingerprint": 0x1234, "sequence": 7, "width": 640, "height": 480, "scale": 1, "level": 3, "channel_count": 20,
+        "channel_ids": tuple(range(8)), "text_mode": TextMode.CODED, "text": b"abc", "channels": b"0123456789",
+    }  # fmt: skip
+    return Frame(**{**values, **changes})
+
+
+def test_the_head_takes_at_most_twelve_bytes_in_the_common_case() -> None:
+    assert head_bytes(simple()) <= 12
+    assert head_bytes(simple(text_mode=TextMode.NONE, text=b"")) <= 12
+
+
+def test_golden_packets_are_what_they_always_were() -> None:
+    for entry in json.loads(GOLDEN.read_text())["frames"]:
+        fields = entry["frame"]
+        frame = Frame(
+            **{name: fields[name] for name in ("fingerprint", "sequence", "width", "height", "scale", "level", "channel_count")},
+            channel_ids=tuple(fields["channel_ids"]), text_mode=TextMode(fields["text_mode"]),
+            text=bytes.fromhex(fields["text"]), channels=bytes.fromhex(fields["channels"]),
+        )  # fmt: skip
+        packet = bytes.fromhex(entry["packet"])
+        assert pack(frame) == packet
+        assert unpack(packet, channel_count=frame.channel_count) == frame
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"width": 4097}, "width 4097: 16 to 4096"),
+        ({"height": 0}, "height 0"),
+        ({"scale": 9}, "scale 9"),
+        ({"level": 16}, "level 16"),
+        ({"channel_ids": (3, 2)}, "ascending"),
+        ({"channel_ids": (0, 20)}, "below 20"),
+        ({"text_mode": TextMode.REFERENCE, "text": b"\0"}, "1 to 255"),
+        ({"text_mode": TextMode.NONE}, "says it has none"),
+        ({"channel_ids": ()}, "no channel"),
+    ],
+)
+def test_a_frame_that_cannot_be_is_refused_in_plain_words(changes: dict, words: str) -> None:
+    with pytest.raises(BitstreamError, match=words):
+        pack(simple(**changes))
+
+
+def sealed(body: bytes) -> bytes:
+    """A packet whose checksum is right, whatever it says."""
+    return body + binascii.crc_hqx(body, 0).to_bytes(2, "big")
+
+
+def test_a_packet_with_a_right_checksum_and_wrong_claims_is_refused() -> None:
+    good = pack(simple())[:-2]
+    cases = {
+        "version": bytes([0x20]) + good[1:],
+        "reserved": bytes([good[0] | 8]) + good[1:],
+        "size code": good[:5] + bytes([len(SIZES)]) + good[6:],
+        "channels": good[:7] + bytes([21]) + good[8:],
+        "ends early": good[:8] + b"\xff\x7f" + good[9:],
+        "code of its own": good[:5] + b"\0" + b"\x80\x05" + b"\xe0\x03" + good[6:],
+        "longer than it needs": good[:5] + b"\0" + b"\x90\x00" + b"\x20" + good[6:],
+    }
+    for words, body in cases.items():
+        with pytest.raises(BitstreamError, match=words):
+            unpack(sealed(body), channel_count=20)
+
+
+def test_a_subset_costs_no_more_than_its_rank() -> None:
+    frame = simple(channel_count=320, channel_ids=(3, 50, 51, 319))
+    bits = (comb(320, 4) - 1).bit_length()
+    assert len(pack(frame)) == len(pack(simple())) + 3 + (bits + 7) // 8 - 1 + 0
+
+
+def test_fuzz_twenty_thousand_packets(decoder) -> None:
+    """Mutated, truncated and random packets, with a right checksum half of the time, through the
+    whole of entropy decoding: nothing but BitstreamError, and no model runs."""
+    import time
+
+    rng = random.Random(1)
+    fingerprint = decoder.profile.wire_fingerprint
+    seeds = [
+        pack(simple(fingerprint=fingerprint)),
+        pack(simple(fingerprint=fingerprint, text_mode=TextMode.PLAIN, channel_ids=(1, 5, 9))),
+    ]
+    refused = read = 0
+    slowest = 0.0
+    for index in range(20_000):
+        kind = index % 4
+        packet = bytearray(rng.choice(seeds)[:-2])
+        if kind == 0:
+            for _ in range(rng.randint(1, 6)):
+                packet[rng.randrange(3, len(packet))] = rng.randrange(256)
+        elif kind == 1:
+            del packet[rng.randrange(3, len(packet)) :]
+        elif kind == 2:
+            packet = bytearray(rng.randbytes(rng.randint(0, 40)))
+        else:
+            packet += rng.randbytes(rng.randint(0, 60))
+        if index % 500 == 3:
+            packet += rng.randbytes(MAX_PACKET - len(packet) + rng.randint(-10, 10))
+        data = sealed(bytes(packet)) if rng.random() < 0.5 else bytes(packet)
+        began = time.perf_counter()
+        try:
+            frame = decoder.unpack(data)
+            # Sizes that claim much decode slowly enough to be worth bounding the number of them.
+            if frame.width * frame.height <= 1 << 19 or index % 50 == 0:
+                decoder.read(frame)
+            read += 1
+        except BitstreamError:
+            refused += 1
+        slowest = max(slowest, time.perf_counter() - began)
+    assert refused > 10_000
+    assert read > 1_000  # the fuzz reaches entropy decoding, not only the checksum
+    assert slowest < 20  # a bound on work, not a benchmark

@@ -1,0 +1,96 @@
+"""The channel coder: exact both ways, near its own ideal, safe with any bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gsc_ros.entropy.channels import ChannelError
+
+
+def random_symbols(
+    latents, seed: int, channels: list[int], nominal: tuple[int, int], spread: float
+) -> dict[int, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    layout = latents.layout
+    shapes = {channel: layout.grid(layout.group(channel), *nominal) for channel in channels}
+    return {
+        channel: np.clip(np.rint(rng.laplace(0, spread, shape)), -127, 127).astype(np.int64)
+        for channel, shape in shapes.items()
+    }
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**31),
+    st.sets(st.integers(0, 19)),
+    st.integers(16, 400),
+    st.integers(16, 400),
+    st.sampled_from([0.1, 1.0, 30.0, 200.0]),
+    st.integers(0, 7),
+)
+def test_symbols_come_back_exactly(encoder, seed, channels, height, width, spread, level) -> None:
+    symbols = random_symbols(encoder.latents, seed, sorted(channels), (height, width), spread)
+    coder = encoder.latents.coder
+    data = coder.encode(symbols, level, height, width)
+    again = coder.decode(data, sorted(channels), level, height, width)
+    assert again.keys() == symbols.keys()
+    assert all(np.array_equal(again[channel], symbols[channel]) for channel in symbols)
+
+
+def test_real_symbols_cost_at_most_five_percent_over_the_ideal(encoder, photograph) -> None:
+    from gsc_ros.latents.geometry import Geometry
+
+    latents = encoder.latents
+    geometry = Geometry(*photograph.shape[:2], 1)
+    planes = latents.analyse(latents.tensor(geometry.shrink(photograph, latents.layout)))
+    for level in (0, 3, 7):
+        symbols = latents.quantise(planes, level)
+        data = latents.coder.encode(symbols, level, *geometry.nominal)
+        ideal = sum(latents.coder.cost(symbols, level, *geometry.nominal).values()) / 8
+        assert ideal * 0.999 - 1 <= len(data) <= 1.05 * ideal + 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=400), st.sets(st.integers(0, 19)), st.integers(0, 7))
+def test_any_bytes_give_symbols_or_a_channel_error(encoder, data, channels, level) -> None:
+    try:
+        symbols = encoder.latents.coder.decode(data, sorted(channels), level, 200, 300)
+    except ChannelError:
+        return
+    assert all(np.abs(plane).max() <= 127 for plane in symbols.values())
+
+
+def test_weights_beyond_exact_sums_are_refused(encoder) -> None:
+    import dataclasses
+
+    from gsc_ros.entropy.channels import ChannelTables
+    from gsc_ros.profiles import load_profile
+
+    grid = ChannelTables.load(load_profile("nano").weights / "channels.safetensors").grids[1]
+    with pytest.raises(ChannelError, match="not exact"):
+        dataclasses.replace(grid, out=np.full_like(grid.out, 2**31 - 1)).check()
+
+
+def test_the_integer_network_is_the_trained_one(encoder) -> None:
+    """Real symbols cost the same under the integer tables as under the float network, before fitting."""
+    import torch
+
+    from gsc_ros.entropy.channels import ChannelCoder
+    from gsc_ros.entropy.context import bits
+    from gsc_ros.training.tables import quantise
+
+    latents = encoder.latents
+    codec = latents.codec
+    symbols = random_symbols(latents, 5, list(range(20)), (256, 320), 0.7)
+    ours = sum(ChannelCoder(quantise(codec.context), latents.layout).cost(symbols, 3, 256, 320).values())
+    lead = torch.tensor(np.stack([symbols[c] for c in range(4)]))[None].float()
+    rest = torch.tensor(np.stack([symbols[c] for c in range(4, 20)]))[None].float()
+    with torch.inference_mode():
+        (mu_a, scale_a), (mu_b, scale_b) = codec.context(
+            lead, rest, codec.condition(torch.tensor([3]), torch.ones(1, 20))
+        )
+        floats = float(bits(lead, mu_a, scale_a).sum() + bits(rest, mu_b, scale_b).sum())
+    assert ours == pytest.approx(floats, rel=0.02)

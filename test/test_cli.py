@@ -1,0 +1,115 @@
+"""The command line: files there and back, JSON for scripts, one line for errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from gsc_ros.cli.main import run
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory, photograph) -> Path:
+    path = tmp_path_factory.mktemp("cli") / "view.png"
+    cv2.imwrite(str(path), photograph[:, :, ::-1])
+    return path
+
+
+def test_encode_inspect_decode(picture, tmp_path, capsys) -> None:
+    packet, out, confidence = tmp_path / "view.gsc", tmp_path / "view.png", tmp_path / "confidence.png"
+    assert (
+        run(["encode", str(picture), str(packet), "--max-bytes", "150", "--caption", "a person in orange", "--json"])
+        == 0
+    )
+    written = json.loads(capsys.readouterr().out)
+    assert written["bytes"] == packet.stat().st_size <= 150
+    assert run(["inspect", str(packet), "--json"]) == 0
+    fields = json.loads(capsys.readouterr().out)
+    assert fields["caption"] == "a person in orange"
+    assert fields["head_bytes"] + fields["text_bytes"] + fields["channel_bytes"] == fields["bytes"]
+    assert sum(fields["bits_by_channel"].values()) / 8 == pytest.approx(fields["channel_bytes"], abs=2)
+    assert run(["decode", str(packet), str(out), "--realism", "0", "--confidence", str(confidence), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["generated"] is True
+    assert cv2.imread(str(out)).shape == (480, 640, 3)
+    assert cv2.imread(str(confidence), cv2.IMREAD_GRAYSCALE).shape == (480, 640)
+
+
+def test_the_seed_decides_the_picture(picture, tmp_path) -> None:
+    packet = tmp_path / "view.gsc"
+    run(["encode", str(picture), str(packet), "--channels", "8"])
+    pictures = []
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        assert run(["decode", str(packet), str(tmp_path / f"{name}.png"), "--seed", seed, "--steps", "1"]) == 0
+        pictures.append(cv2.imread(str(tmp_path / f"{name}.png")))
+    assert np.array_equal(pictures[0], pictures[1])
+    assert not np.array_equal(pictures[0], pictures[2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["encode"], 2, "required"),
+        (["fly"], 2, "invalid choice"),
+        (["encode", "missing.png", "out.gsc"], 1, "missing.png"),
+        (["encode", "IMAGE", "out.gsc", "--max-bytes", "10"], 2, "at least 24"),
+        (["encode", "IMAGE", "out.gsc", "--channels", "99"], 1, "1 to 20"),
+        (["encode", "IMAGE", "out.gsc", "--profile", "huge"], 1, "no profile 'huge'"),
+        (["decode", "IMAGE", "out.png"], 1, "bitstream|profile"),
+        (["decode", "IMAGE", "out.png", "--realism", "7"], 2, "0 to 1"),
+        (["inspect", "/nonexistent.gsc"], 1, "No such file"),
+        (["bag", "/nonexistent", "out"], 1, "not a rosbag2"),
+        (["bench", "speed", "--size", "big"], 2, "WIDTHxHEIGHT"),
+        (["train", "nano", "--config", "/nonexistent.yaml"], 1, "No such file"),
+    ],
+)
+def test_errors_are_one_line_on_stderr(picture, tmp_path, capsys, monkeypatch, arguments, code, words) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run([str(picture) if argument == "IMAGE" else argument for argument in arguments]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.strip().splitlines()) == 1
+    assert any(word in captured.err for word in words.split("|"))
+
+
+def test_profiles(capsys) -> None:
+    assert run(["profiles", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    nano = next(row for row in rows if row["name"] == "nano")
+    assert len(nano["fingerprint"]) == 16
+
+
+def test_a_bag_there_and_back(tmp_path, capsys, shared_data) -> None:
+    from gsc_ros.sources import open_bag
+
+    sent, shown = tmp_path / "sent", tmp_path / "shown"
+    assert run(["bag", str(shared_data / "bags" / "kapture_t265_mcap"), str(sent), "--max-bytes", "200"]) == 0
+    assert run(["bag", str(sent), str(shown), "--decode", "--realism", "0"]) == 0
+    reader = open_bag(shown)
+    counts = {connection.topic: connection.msgcount for connection in reader.connections}
+    stamps = {}
+    for connection, _, data in reader.messages():
+        if connection.topic.endswith("/gsc/image_raw"):
+            message = reader.deserialize(data, connection.msgtype)
+            stamps[message.header.stamp.sec, message.header.stamp.nanosec] = (
+                message.height,
+                message.width,
+                message.encoding,
+            )
+    reader.close()
+    assert len(stamps) == 6
+    assert set(stamps.values()) == {(800, 848, "rgb8")}
+    assert any("imu" in topic.lower() for topic in counts)  # what is no picture is kept
+
+
+def test_every_command_has_help(capsys) -> None:
+    from gsc_ros.cli.main import COMMANDS
+
+    for command in COMMANDS:
+        with pytest.raises(SystemExit) as ended:
+            run([command, "--help"])
+        assert ended.value.code == 0
+        assert "usage: gsc" in capsys.readouterr().out

@@ -1,0 +1,125 @@
+"""The encoder: budgets that hold for any picture, captions by reference, clear refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from conftest import scene
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gsc_ros.bitstream import unpack
+from gsc_ros.encoder import EncodeError, EncodeSettings
+from gsc_ros.frame import TextMode
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 10_000),
+    st.integers(16, 700),
+    st.integers(16, 700),
+    st.integers(24, 800),
+    st.sampled_from(["order", "ssim", "rate"]),
+    st.one_of(st.none(), st.integers(1, 20)),
+    st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=300),
+)
+def test_the_byte_budget_is_never_exceeded(encoder, seed, height, width, budget, selection, channels, caption) -> None:
+    asked = EncodeSettings(
+        max_bytes=budget, selection=selection, channels=channels, caption_mode="fixed", caption=caption
+    )
+    encoded = encoder.for_another_camera().encode(scene(seed, height, width), asked)
+    assert len(encoded.packet) <= budget
+    assert unpack(encoded.packet, channel_count=20) == encoded.frame
+    assert channels is None or len(encoded.frame.channel_ids) <= channels
+
+
+def test_noise_of_four_thousand_pixels_a_side_fits_twenty_four_bytes(encoder) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (4096, 4096, 3), dtype=np.uint8)
+    encoded = encoder.encode(image, EncodeSettings(max_bytes=24, caption_mode="off"))
+    assert len(encoded.packet) <= 24
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (65, 127), (375, 1242), (800, 848), (1080, 1920)])
+def test_the_output_has_exactly_the_size_of_the_input(encoder, decoder, height, width) -> None:
+    from gsc_ros.decoder import DecodeSettings
+
+    packet = encoder.encode(scene(1, height, width), EncodeSettings(max_bytes=300)).packet
+    result = decoder.decode(packet, DecodeSettings(realism=0.0))
+    assert result.image.shape == (height, width, 3)
+    assert result.confidence.shape == (height, width)
+
+
+def test_a_larger_budget_gives_a_better_picture(encoder, decoder, photograph) -> None:
+    from gsc_ros.decoder import DecodeSettings
+    from gsc_ros.evaluation.metrics import ms_ssim
+
+    values = []
+    for budget in (60, 130, 300, 600):
+        packet = encoder.encode(photograph, EncodeSettings(max_bytes=budget)).packet
+        values.append(ms_ssim(photograph, decoder.decode(packet, DecodeSettings(realism=0.0)).image))
+    assert values == sorted(values)
+    assert values[-1] > values[0] + 0.1
+
+
+@pytest.mark.parametrize("selection", ["order", "ssim", "rate"])
+@pytest.mark.parametrize("count", [1, 2, 4, 8, 16])
+def test_c_channels_are_sent(encoder, photograph, selection, count) -> None:
+    encoded = encoder.encode(photograph, EncodeSettings(channels=count, selection=selection, level=7))
+    assert len(encoded.frame.channel_ids) == count
+
+
+def test_an_unchanged_caption_is_a_reference_until_it_is_due_again(encoder, photograph) -> None:
+    camera = encoder.for_another_camera()
+    settings = EncodeSettings(caption_mode="fixed", caption="the landing site", caption_refresh=4, max_bytes=200)
+    modes = [camera.encode(photograph, settings).frame.text_mode for _ in range(9)]
+    full, reference = TextMode.CODED, TextMode.REFERENCE
+    assert modes == [full, reference, reference, reference, full, reference, reference, reference, full]
+    changed = camera.encode(photograph, dataclasses.replace(settings, caption="the second site"))
+    assert changed.frame.text_mode is full
+
+
+def test_a_caption_that_would_starve_the_picture_is_left_out(encoder, photograph) -> None:
+    long = EncodeSettings(
+        max_bytes=60, caption_mode="fixed", caption="a thousand words about zebras, quartz and xylophones " * 4
+    )
+    assert encoder.for_another_camera().encode(photograph, long).frame.text_mode is TextMode.NONE
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"max_bytes": 23}, "at least 24"),
+        ({"channels": 0}, "1 to 20"),
+        ({"channels": 21}, "1 to 20"),
+        ({"level": 8}, "0 to 7"),
+        ({"selection": "best"}, "order"),
+        ({"caption_refresh": 0}, "1 to 255"),
+        ({"caption_mode": "fixed", "caption": "x" * 2000}, "at most 1024"),
+    ],
+)
+def test_settings_out_of_range_are_refused_in_one_line(encoder, photograph, changes, words) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        encoder.encode(photograph, EncodeSettings(**changes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((100, 100), np.uint8),
+        np.zeros((100, 100, 3), np.float32),
+        np.zeros((8, 100, 3), np.uint8),
+        np.zeros((5000, 100, 3), np.uint8),
+    ],
+)
+def test_what_is_no_image_is_refused(encoder, image) -> None:
+    with pytest.raises(EncodeError, match="image of"):
+        encoder.encode(image)
+
+
+def test_the_same_image_gives_the_same_packet(encoder, photograph) -> None:
+    assert (
+        encoder.for_another_camera().encode(photograph).packet == encoder.for_another_camera().encode(photograph).packet
+    )

@@ -1,0 +1,39 @@
+"""One-slot boxes: the newest frame of each camera, no camera starved."""
+
+from __future__ import annotations
+
+import threading
+
+from gsc_ros.nodes.newest import NewestBoxes
+
+
+def test_the_newest_replaces_and_is_counted() -> None:
+    boxes: NewestBoxes[int] = NewestBoxes(["a"])
+    assert boxes.put("a", 1) is False
+    assert boxes.put("a", 2) is True
+    assert boxes.take() == ("a", 2)
+    assert boxes.put("a", 3) is False
+
+
+def test_a_fast_camera_does_not_starve_a_slow_one() -> None:
+    boxes: NewestBoxes[int] = NewestBoxes(["fast", "slow"])
+    boxes.put("fast", 1)
+    boxes.put("slow", 1)
+    taken = []
+    for index in range(4):
+        item = boxes.take()
+        assert item is not None
+        taken.append(item[0])
+        boxes.put("fast", index)
+        boxes.put("slow", index)
+    assert taken == ["fast", "slow", "fast", "slow"]
+
+
+def test_close_wakes_the_worker() -> None:
+    boxes: NewestBoxes[int] = NewestBoxes(["a"])
+    results = []
+    worker = threading.Thread(target=lambda: results.append(boxes.take()))
+    worker.start()
+    boxes.close()
+    worker.join(timeout=5)
+    assert results == [None]

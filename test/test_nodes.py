@@ -1,0 +1,219 @@
+"""The nodes as real processes in a real ROS graph."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not there")
+pytest.importorskip("gsc_ros.msg", reason="the messages are not built: run make test")
+
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from gsc_ros.msg import GscFrame, GscStats  # noqa: E402
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue  # noqa: E402
+from rcl_interfaces.srv import SetParameters  # noqa: E402
+from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
+from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+from std_msgs.msg import String  # noqa: E402
+
+from gsc_ros.image_messages import fill_image, read_image  # noqa: E402
+
+LIMIT_S = 60.0
+
+
+class Graph:
+    """A node of the test's own, and the processes it talks to."""
+
+    def __init__(self, logs: Path) -> None:
+        self.node = rclpy.create_node("test_graph")
+        self.logs = logs
+        self.processes: dict[str, subprocess.Popen] = {}
+        self.heard: dict[str, list] = {}
+
+    def start(self, name: str, *parameters: str) -> None:
+        arguments = [argument for parameter in parameters for argument in ("-p", parameter)]
+        with (self.logs / f"{name}.log").open("wb") as log:
+            command = [sys.executable, "-m", f"gsc_ros.nodes.{name}", "--ros-args", *arguments]
+            self.processes[name] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+
+    def log(self, name: str) -> str:
+        return (self.logs / f"{name}.log").read_text(errors="replace")
+
+    def listen(self, kind, topic: str) -> list:
+        self.heard[topic] = []
+        self.node.create_subscription(kind, topic, self.heard[topic].append, QoSProfile(depth=50))
+        return self.heard[topic]
+
+    def until(self, condition, what: str) -> None:
+        deadline = time.monotonic() + LIMIT_S
+        while not condition():
+            rclpy.spin_once(self.node, timeout_sec=0.05)
+            assert time.monotonic() < deadline, f"waited {LIMIT_S:.0f} s for {what}\n" + "\n".join(
+                self.log(name) for name in self.processes
+            )
+
+    def set(self, node: str, name: str, **value):
+        client = self.node.create_client(SetParameters, f"/{node}/set_parameters")
+        self.until(client.service_is_ready, f"{node}'s parameter service")
+        future = client.call_async(
+            SetParameters.Request(parameters=[Parameter(name=name, value=ParameterValue(**value))])
+        )
+        self.until(future.done, f"{name} to be set")
+        return future.result().results[0]
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+        for process in self.processes.values():
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self.node.destroy_node()
+
+
+@pytest.fixture
+def graph(tmp_path):
+    os.environ["ROS_LOG_DIR"] = str(tmp_path)
+    os.environ["ROS_DOMAIN_ID"] = str(50 + os.getpid() % 40)
+    rclpy.init()
+    graph = Graph(tmp_path)
+    yield graph
+    graph.close()
+    rclpy.try_shutdown()
+
+
+def image_message(image: np.ndarray, second: int) -> Image:
+    message = Image()
+    message.header.frame_id = "mast"
+    message.header.stamp.sec = second
+    message.header.stamp.nanosec = 123_456_789
+    return fill_image(message, image, message.header)
+
+
+def test_two_cameras_from_image_to_image(graph, photograph) -> None:
+    """Stamps and frame ids pass exactly, budgets hold, parameters change while running, Ctrl-C ends both quietly."""
+    cameras = '["/front", "/rear"]'
+    reliable = [f"qos_overrides./{name}/image_raw.subscription.reliability:=reliable" for name in ("front", "rear")]
+    graph.start("compressor", f"cameras:={cameras}", "max_bytes_per_frame:=200", *reliable)
+    graph.start("reconstructor", f"cameras:={cameras}", "realism:=0.0")
+    frames = {name: graph.listen(GscFrame, f"/{name}/image_raw/gsc") for name in ("front", "rear")}
+    shown = {name: graph.listen(Image, f"/{name}/gsc/image_raw") for name in ("front", "rear")}
+    confidence = graph.listen(Image, "/front/gsc/confidence")
+    captions = graph.listen(String, "/front/gsc/caption")
+    stats = graph.listen(GscStats, "/front/image_raw/gsc/stats")
+    diagnostics = graph.listen(DiagnosticArray, "/diagnostics")
+    send = {
+        name: graph.node.create_publisher(Image, f"/{name}/image_raw", QoSProfile(depth=5))
+        for name in ("front", "rear")
+    }
+    graph.until(
+        lambda: (
+            all(p.get_subscription_count() for p in send.values())
+            and all(graph.node.count_publishers(f"/{n}/gsc/image_raw") for n in send)
+        ),
+        "both nodes",
+    )
+    smaller = np.ascontiguousarray(photograph[:240, :322])
+    send["front"].publish(image_message(photograph, 10))
+    send["rear"].publish(image_message(smaller, 20))
+    graph.until(lambda: shown["front"] and shown["rear"] and confidence and captions and stats, "the first pictures")
+    front, rear = shown["front"][0], shown["rear"][0]
+    assert (front.header.stamp.sec, front.header.stamp.nanosec, front.header.frame_id) == (10, 123_456_789, "mast")
+    assert read_image(front).shape == photograph.shape
+    assert read_image(rear).shape == smaller.shape
+    assert confidence[0].encoding == "mono8"
+    assert "view" in captions[0].data
+    assert stats[0].packet_bytes <= 200
+    assert stats[0].packet_bytes == stats[0].head_bytes + stats[0].text_bytes + stats[0].channel_bytes
+    assert len(frames["front"][0].channels) == stats[0].channel_bytes
+    # The mark: its white letters on black are in the lower left corner, whatever was generated.
+    corner = read_image(front)[-16:, :80]
+    assert corner.min() < 10
+    assert corner.max() > 200
+
+    refused = graph.set("compressor", "max_bytes_per_frame", type=ParameterType.PARAMETER_INTEGER, integer_value=7)
+    assert not refused.successful
+    assert "24" in refused.reason
+    assert not graph.set("reconstructor", "realism", type=ParameterType.PARAMETER_DOUBLE, double_value=3.0).successful
+    assert graph.set(
+        "compressor", "max_bytes_per_frame", type=ParameterType.PARAMETER_INTEGER, integer_value=60
+    ).successful
+    assert graph.set("reconstructor", "width", type=ParameterType.PARAMETER_INTEGER, integer_value=320).successful
+    assert graph.set("reconstructor", "height", type=ParameterType.PARAMETER_INTEGER, integer_value=240).successful
+    send["front"].publish(image_message(photograph, 11))
+    graph.until(lambda: len(shown["front"]) > 1 and len(stats) > 1, "a picture after the change")
+    assert stats[-1].packet_bytes <= 60
+    assert read_image(shown["front"][-1]).shape == (240, 320, 3)
+
+    lying = image_message(photograph, 12)
+    lying.height = 4000
+    send["front"].publish(lying)
+    send["rear"].publish(image_message(smaller, 21))
+    graph.until(lambda: len(shown["rear"]) > 1, "the other camera to go on")
+    graph.until(
+        lambda: any("1 frames refused" in s.message for d in diagnostics for s in d.status),
+        "the refusal in the diagnostics",
+    )
+    assert "640x4000" in graph.log("compressor")
+
+    for name, process in graph.processes.items():
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0, graph.log(name)
+        assert "Traceback" not in graph.log(name)
+        assert "terminate called" not in graph.log(name)
+
+
+def test_compressed_images_and_frames_of_other_weights(graph, photograph) -> None:
+    import cv2
+
+    graph.start("compressor", "transport:=compressed", "publish_stats:=false")
+    graph.start("reconstructor", "realism:=0.0", "publish_confidence:=false", "mark:=false")
+    frames = graph.listen(GscFrame, "/camera/image_raw/gsc")
+    shown = graph.listen(Image, "/camera/gsc/image_raw")
+    send = graph.node.create_publisher(CompressedImage, "/camera/image_raw/compressed", QoSProfile(depth=5))
+    frame_out = graph.node.create_publisher(GscFrame, "/camera/image_raw/gsc", QoSProfile(depth=5))
+    graph.until(lambda: send.get_subscription_count() and frame_out.get_subscription_count() >= 2, "both nodes")
+    message = CompressedImage(format="jpeg", data=cv2.imencode(".jpg", photograph[:, :, ::-1])[1].tobytes())
+    message.header.stamp.sec = 5
+    send.publish(message)
+    graph.until(lambda: frames and shown, "the picture")
+    # No endpoint that nobody asked for.
+    names = {name for name, _ in graph.node.get_topic_names_and_types()}
+    assert not names & {"/camera/image_raw/gsc/stats", "/camera/gsc/confidence", "/camera/gsc/camera_info"}
+
+    foreign = frames[0]
+    foreign.fingerprint ^= 0x5555
+    before = len(shown)
+    for _ in range(3):
+        frame_out.publish(foreign)
+        time.sleep(0.2)
+    graph.until(lambda: "same profile and weights" in graph.log("reconstructor"), "the refusal in the log")
+    assert len(shown) == before
+    assert graph.log("reconstructor").count("same profile and weights") <= 2  # at most once a second
+    send.publish(message)
+    graph.until(lambda: len(shown) > before, "the next good frame")
+
+
+def test_an_incompatible_publisher_is_named_in_plain_words(graph) -> None:
+    graph.start("compressor", "qos_overrides./camera/image_raw.subscription.reliability:=reliable")
+    graph.node.create_publisher(
+        Image, "/camera/image_raw", QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    )
+    graph.until(lambda: "quality of service" in graph.log("compressor"), "the warning")
+    assert "/camera/image_raw" in graph.log("compressor")
+
+
+def test_a_missing_profile_is_one_line_and_an_exit_code(graph) -> None:
+    graph.start("reconstructor", "profile:=huge")
+    assert graph.processes["reconstructor"].wait(timeout=LIMIT_S) == 1
+    assert "no profile 'huge'" in graph.log("reconstructor")
+    assert "Traceback" not in graph.log("reconstructor")

@@ -1,0 +1,98 @@
+"""Training: it learns, it repeats itself, and a resumed run equals an uninterrupted one."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from gsc_ros.training import codec as codec_stage
+from gsc_ros.training import flow as flow_stage
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    from gsc_ros.sources import moving_photographs
+
+    folder = tmp_path_factory.mktemp("images")
+    for index, image in enumerate(moving_photographs()):
+        if index % 6 == 0:
+            cv2.imwrite(str(folder / f"{index}.png"), image[::2, ::2, ::-1])
+    return folder
+
+
+def weights(module: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
+
+
+def test_a_resumed_run_of_the_codec_equals_an_uninterrupted_one(images, tmp_path) -> None:
+    whole = codec_stage.CodecTraining(images=images, out=tmp_path / "whole", steps=4, batch=2, crop=96, save_every=2)
+    expected = codec_stage.train(whole, lambda step, figures: None)
+    parted = dataclasses.replace(whole, out=tmp_path / "parted")
+
+    class Killed(Exception):
+        pass
+
+    def kill(path: Path, state: dict) -> None:
+        save(path, state)
+        raise Killed
+
+    save, codec_stage.checkpoint.save = codec_stage.checkpoint.save, kill
+    try:
+        with pytest.raises(Killed):
+            codec_stage.train(parted, lambda step, figures: None)
+    finally:
+        codec_stage.checkpoint.save = save
+    again = codec_stage.train(parted, lambda step, figures: None)
+    assert torch.equal(weights(expected), weights(again))
+
+
+def test_the_codec_learns(images, tmp_path) -> None:
+    config = codec_stage.CodecTraining(
+        images=images, out=tmp_path, steps=100, batch=4, crop=96, save_every=1000, learning_rate=2e-3
+    )
+    losses: list[float] = []
+    codec_stage.train(config, lambda step, figures: losses.append(figures["loss"]))
+    assert losses[1] < 0.8 * losses[0]
+
+
+def test_the_flow_resumes_and_predicts_better_than_nothing(encoder, images, tmp_path) -> None:
+    codec = encoder.latents.codec
+    config = flow_stage.FlowTraining(
+        images=images, out=tmp_path / "a", steps=50, batch=2, crop=96, save_every=25, learning_rate=1e-3
+    )
+    figures: list[dict] = []
+    whole = flow_stage.train(config, codec, lambda step, f: figures.append(f))
+    assert figures[-1]["squared_error"] > 0
+    resumed = flow_stage.train(dataclasses.replace(config, steps=50), codec, lambda step, f: None)
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_the_shipped_flow_reduces_the_error_of_a_noisy_residual(encoder, decoder, photograph) -> None:
+    """At small t the network sees most of the truth: what it predicts must be nearer to it than its input."""
+    from gsc_ros.generators.flow_network import RESIDUAL_SCALE
+    from gsc_ros.generators.rectified_flow import interpolate
+    from gsc_ros.generators.text_embedding import bag_of_words
+    from gsc_ros.latents.geometry import Geometry
+
+    latents, network = decoder.latents, decoder._generator.network
+    geometry = Geometry(*photograph.shape[:2], 1)
+    x = latents.tensor(geometry.shrink(photograph, latents.layout))
+    symbols = latents.quantise(latents.analyse(x), 4)
+    decoded = latents.synthesise(symbols, 4, geometry)
+    residual = (x - decoded.image.clamp(0, 1)[None]) / RESIDUAL_SCALE
+    t = torch.tensor([0.4])
+    z = interpolate(residual, torch.randn(residual.shape, generator=torch.Generator().manual_seed(0)), t)
+    with torch.inference_mode():
+        guidance = network.guidance(
+            decoded.image.clamp(0, 1)[None],
+            decoded.control,
+            latents.condition(list(symbols), 4),
+            bag_of_words(["a clear view"]),
+        )
+        predicted = network(z, t, guidance)
+    assert (predicted - residual).square().mean() < 0.5 * (z - residual).square().mean()
+    assert (predicted - residual).square().mean() < residual.square().mean()
