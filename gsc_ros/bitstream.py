@@ -100,7 +100,7 @@ def unpack(packet: bytes, *, channel_count: int) -> Frame:
             raise BitstreamError(f"{count} channels: the latent of this profile has {channel_count}")
         ids = tuple(range(count))
     mode = TextMode(packet[0] & 3)
-    text = reader.bytes(reader.varint()) if mode is not TextMode.NONE else b""
+    text = reader.take(reader.varint()) if mode is not TextMode.NONE else b""
     frame = Frame(
         fingerprint=fingerprint, sequence=sequence, width=width, height=height, scale=scale + 1, level=level,
         channel_count=channel_count, channel_ids=ids, text_mode=mode, text=text, channels=reader.rest(),
@@ -182,7 +182,7 @@ class _Reader:
         self._data = data
         self._at = at
 
-    def bytes(self, count: int) -> bytes:
+    def take(self, count: int) -> bytes:
         if self._at + count > len(self._data):
             raise BitstreamError(
                 f"the packet ends early: {count} more bytes were announced, {len(self._data) - self._at} are there"
@@ -191,7 +191,7 @@ class _Reader:
         return self._data[self._at - count : self._at]
 
     def number(self, count: int) -> int:
-        return int.from_bytes(self.bytes(count), "big")
+        return int.from_bytes(self.take(count), "big")
 
     def varint(self) -> int:
         value = 0
@@ -205,4 +205,4 @@ class _Reader:
         raise BitstreamError("a number of more than three bytes")
 
     def rest(self) -> bytes:
-        return self.bytes(len(self._data) - self._at)
+        return self.take(len(self._data) - self._at)

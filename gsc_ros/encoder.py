@@ -172,11 +172,11 @@ class Encoder:
     def _code_channels(self, image: NDArray[np.uint8], head: Frame, settings: EncodeSettings) -> Frame:
         """The frame with the channels that the settings ask for, at the first scale at which they fit."""
         height, width = image.shape[:2]
-        scale = 1
-        while (height * width) >> (2 * (scale - 1)) > COMFORTABLE_PIXELS:
-            scale += 1
+        start = 1
+        while (height * width) >> (2 * (start - 1)) > COMFORTABLE_PIXELS:
+            start += 1
         best = head
-        for scale in range(scale, MAX_SCALE + 1):
+        for scale in range(start, MAX_SCALE + 1):
             geometry = Geometry(height, width, scale)
             small = geometry.shrink(image, self.latents.layout)
             choice = self._choose(small, geometry, head, settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from gsc_ros.entropy.text import MAX_CHARACTERS, TextCoder, TextError, TextTable
 from gsc_ros.evaluation.text_bench import measure
 from gsc_ros.profiles import load_profile
 
-DESCRIPTIONS = __file__.replace("test_text.py", "golden/descriptions.txt")
+DESCRIPTIONS = Path(__file__).parent / "golden" / "descriptions.txt"
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,7 @@ def test_captions_never_seen_cost_at_most_2_1_bits_a_character(coder: TextCoder,
 
 
 def test_longer_descriptions_cost_at_most_2_6_bits_a_character(coder: TextCoder) -> None:
-    with open(DESCRIPTIONS, encoding="utf-8") as file:
-        lines = file.read().splitlines()
+    lines = DESCRIPTIONS.read_text(encoding="utf-8").splitlines()
     assert all(150 <= len(line) <= 300 for line in lines)
     assert measure(coder, lines)["bits_per_character"] <= 2.6
 

@@ -33,16 +33,16 @@ def test_a_resumed_run_of_the_codec_equals_an_uninterrupted_one(images, tmp_path
     expected = codec_stage.train(whole, lambda step, figures: None)
     parted = dataclasses.replace(whole, out=tmp_path / "parted")
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(path: Path, state: dict) -> None:
         save(path, state)
-        raise Killed
+        raise KilledError
 
     save, codec_stage.checkpoint.save = codec_stage.checkpoint.save, kill
     try:
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             codec_stage.train(parted, lambda step, figures: None)
     finally:
         codec_stage.checkpoint.save = save

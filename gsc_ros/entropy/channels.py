@@ -211,12 +211,14 @@ class ChannelCoder:
             weights = grid.across[own][:, useful].reshape(len(hidden), -1).astype(np.float64)
             hidden += weights @ np.concatenate([patches[c] for c in useful])
         for parity in (0, 1):
-            chosen = np.nonzero((np.arange(rows)[:, None] + np.arange(columns)[None, :]) % 2 == parity)
-            at = chosen[0] * columns + chosen[1]
+            chosen_rows, chosen_columns = np.nonzero(
+                (np.arange(rows)[:, None] + np.arange(columns)[None, :]) % 2 == parity
+            )
+            at = chosen_rows * columns + chosen_columns
             local = hidden[:, at]
             if parity:
                 padded = np.pad(plane, 2).astype(np.float64)
-                ring = np.stack([padded[chosen[0] + 2 + dy, chosen[1] + 2 + dx] for dy, dx in _RING])
+                ring = np.stack([padded[chosen_rows + 2 + dy, chosen_columns + 2 + dx] for dy, dx in _RING])
                 local = local + grid.second[own][:, None] + grid.within[own].astype(np.float64) @ ring
             local = np.clip(local, 0.0, HIDDEN_LIMIT)
             mu, log_scale = (grid.out[own].astype(np.float64) @ local + grid.out_bias[own][:, None]).astype(np.int64)
@@ -224,7 +226,10 @@ class ChannelCoder:
             eighths = np.clip((mu + half) >> (2 * UNIT - FINE), -8 * WIDEST, 8 * WIDEST)
             scale = np.clip(((log_scale + half) >> (2 * UNIT - FINE)) - LOWEST_SCALE, 0, SCALES - 1)
             center = (eighths + 4) >> 3
-            yield chosen, Coded(channel=channel, rows=scale * 8 + (eighths - 8 * center + 4), center=center)
+            yield (
+                (chosen_rows, chosen_columns),
+                Coded(channel=channel, rows=scale * 8 + (eighths - 8 * center + 4), center=center),
+            )
 
 
 def _patches(plane: NDArray[np.integer]) -> Exact:

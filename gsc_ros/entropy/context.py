@@ -40,6 +40,8 @@ class GridContext(nn.Module):
         self.condition = nn.Linear(levels + all_channels, channels * HIDDEN)
         self.second = nn.Parameter(torch.zeros(channels * HIDDEN, 1, 1))
         self.out = nn.Conv2d(channels * HIDDEN, 2 * channels, 1, groups=channels)
+        self.across_mask: Tensor
+        self.within_mask: Tensor
         target = torch.arange(channels).repeat_interleave(HIDDEN)
         source = torch.arange(inputs) - earlier
         self.register_buffer("across_mask", (source[None, :] < target[:, None]).float()[:, :, None, None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def codings(names: Sequence[str], profile: str) -> dict[str, Coding]:
         "nano-sampled": lambda: nano(profile, realism=1.0, caption=True),
         "nano-ssim": lambda: nano(profile, realism=0.0, caption=False, selection="ssim"),
         "nano-rate": lambda: nano(profile, realism=0.0, caption=False, selection="rate"),
-        **{name: lambda name=name: peer(name) for name in peers.PEERS},
+        **{name: partial(peer, name) for name in peers.PEERS},
     }
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"unknown codec {', '.join(unknown)}: {', '.join(known)} are known")

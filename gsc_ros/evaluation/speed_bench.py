@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def measure(profile: str, width: int, height: int, repeats: int = 10) -> dict[st
     decoder = Decoder.load(profile)
     packet = encoder.encode(image, settings).packet
     for name, decode in (("decode_sampled_ms", DecodeSettings()), ("decode_fidelity_ms", DecodeSettings(realism=0.0))):
-        figures[name] = _median_ms(lambda decode=decode: decoder.decode(packet, decode), repeats)
+        figures[name] = _median_ms(partial(decoder.decode, packet, decode), repeats)
     latents = encoder.latents
     frame = encoder.encode(image, EncodeSettings(channels=16, level=latents.levels - 1)).frame
     nominal = Geometry(frame.height, frame.width, frame.scale).nominal

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gsc_ros.generators.text_embedding import TextEmbedding
-from gsc_ros.latents.transform import Down, Up
+from gsc_ros.latents.transform import Down, Up, zeroed
 
 WIDTHS = (64, 96, 144)  # at 1/4, 1/8 and 1/16 of the working resolution
 EMBEDDING = 128
@@ -39,13 +39,9 @@ class ConditionedBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.modulate = nn.Linear(EMBEDDING, 2 * width)
+        self.modulate = zeroed(nn.Linear(EMBEDDING, 2 * width))
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
-        nn.init.zeros_(self.modulate.weight)
-        nn.init.zeros_(self.modulate.bias)
+        self.conv2 = zeroed(nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.modulate(embedding)[:, :, None, None].chunk(2, dim=1)
@@ -80,10 +76,7 @@ class ControlBranch(nn.Module):
         self.stem = nn.Conv2d(3, WIDTHS[0], 4, stride=4)
         self.latent = nn.Conv2d(channels, WIDTHS[2], 1)
         self.encoder = Encoder()
-        self.join = nn.ModuleList([nn.Conv2d(width, width, 1) for width in WIDTHS])
-        for conv in self.join:
-            nn.init.zeros_(conv.weight)
-            nn.init.zeros_(conv.bias)
+        self.join = nn.ModuleList([zeroed(nn.Conv2d(width, width, 1)) for width in WIDTHS])
 
     def forward(self, fidelity: Tensor, control: Tensor, embedding: Tensor) -> list[Tensor]:
         features = self.encoder(self.stem(2 * fidelity - 1), embedding, self.latent(control))

@@ -9,6 +9,8 @@ multiples of 32, so that y32 has stride 32 and y64 stride 64 in pixels of the fr
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,6 +18,16 @@ from torch.nn import functional as F
 from gsc_ros.latents.layout import LatentLayout
 
 WIDTHS = (48, 112, 160)  # channels at 1/4, 1/8 and 1/16 (and 1/32) of the working resolution
+
+
+Layer = TypeVar("Layer", bound=nn.Module)
+
+
+def zeroed(layer: Layer) -> Layer:
+    """``layer`` with all its parameters at zero: where training starts from doing nothing."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
 
 
 class ResBlock(nn.Module):
@@ -29,9 +41,7 @@ class ResBlock(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        self.conv2 = zeroed(nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

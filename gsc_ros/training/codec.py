@@ -79,7 +79,8 @@ def distortion(image: Tensor, x: Tensor, config: CodecTraining) -> Tensor:
 def train(config: CodecTraining, report: Callable[[int, dict[str, float]], None]) -> NanoCodec:
     """Run or resume stage one; returns the averaged model. ``report`` gets (step, figures)."""
     torch.manual_seed(config.seed)
-    codec = NanoCodec().to(config.device, memory_format=torch.channels_last)
+    codec = NanoCodec().to(config.device)
+    codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = torch.optim.swa_utils.AveragedModel(
         codec, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema)
     )
@@ -141,4 +142,5 @@ def train(config: CodecTraining, report: Callable[[int, dict[str, float]], None]
                     "optimizer": optimizer.state_dict(),
                 },
             )
+    assert isinstance(average.module, NanoCodec)
     return average.module

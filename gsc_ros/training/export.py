@@ -89,12 +89,14 @@ def export_codec(checkpoint_path: Path, images: Path, out: Path, *, views: int =
 
 def fit_tables(latents: NanoLatents, tables: ChannelTables, images: Path, *, views: int) -> ChannelTables:
     """``tables`` with frequencies fitted to the symbols of real images at every level."""
-    observations = []
+    observations: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     for view in training_views(images, views):
         geometry = Geometry(2 * view.shape[0], 2 * view.shape[1], 1)
         planes = latents.analyse(latents.tensor(_padded(view, geometry, latents)))
-        for level in range(latents.levels):
-            observations.append(latents.coder.statistics(latents.quantise(planes, level), level, *geometry.nominal))
+        observations.extend(
+            latents.coder.statistics(latents.quantise(planes, level), level, *geometry.nominal)
+            for level in range(latents.levels)
+        )
     return fit(tables, observations)
 
 

@@ -57,7 +57,8 @@ def train(config: FlowTraining, codec: NanoCodec, report: Callable[[int, dict[st
     torch.manual_seed(config.seed)
     codec = codec.to(config.device).eval().requires_grad_(False)
     channels, levels = codec.layout.channels, codec.levels
-    network = FlowNetwork(channels, levels).to(config.device, memory_format=torch.channels_last)
+    network = FlowNetwork(channels, levels).to(config.device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema)
     )
@@ -132,4 +133,5 @@ def train(config: FlowTraining, codec: NanoCodec, report: Callable[[int, dict[st
                     "optimizer": optimizer.state_dict(),
                 },
             )
+    assert isinstance(average.module, FlowNetwork)
     return average.module

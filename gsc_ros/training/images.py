@@ -57,7 +57,7 @@ class CropSource:
         return torch.from_numpy(np.stack([self._crop(rng) for _ in range(size)])).permute(0, 3, 1, 2)
 
     def _crop(self, rng: np.random.Generator) -> NDArray[np.uint8]:
-        image = self.images[rng.integers(len(self.images))]
+        image = self.images[int(rng.integers(len(self.images)))]
         height, width = image.shape[:2]
         limit = min(height, width, round(1.6 * self.crop))
         side = self.crop if rng.random() < 0.5 else int(rng.integers(self.crop, limit + 1))
