@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gsc_ros.bitstream import BitstreamError, fingerprint_of, unpack
 from gsc_ros.confidence import confidence_map
-from gsc_ros.entropy.channels import ChannelError
+from gsc_ros.entropy.coder import CoderError
 from gsc_ros.entropy.text import TextCoder, TextError, TextTable
 from gsc_ros.frame import Frame, TextMode
 from gsc_ros.generators import load_generator
@@ -133,7 +133,7 @@ class Decoder:
         try:
             caption, lost = self._caption(frame)
             symbols = self.latents.coder.decode(frame.channels, frame.channel_ids, frame.level, *geometry.nominal)
-        except (TextError, ChannelError) as error:
+        except CoderError as error:
             raise BitstreamError(str(error)) from error
         return Message(frame=frame, caption=caption, caption_lost=lost, symbols=symbols)
 

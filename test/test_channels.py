@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.entropy.channels import ChannelError
+from gsc_ros.entropy.coder import CoderError
 
 
 def random_symbols(
@@ -55,10 +56,10 @@ def test_real_symbols_cost_at_most_five_percent_over_the_ideal(encoder, photogra
 
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=400), st.sets(st.integers(0, 19)), st.integers(0, 7))
-def test_any_bytes_give_symbols_or_a_channel_error(encoder, data, channels, level) -> None:
+def test_any_bytes_give_symbols_or_a_coder_error(encoder, data, channels, level) -> None:
     try:
         symbols = encoder.latents.coder.decode(data, sorted(channels), level, 200, 300)
-    except ChannelError:
+    except CoderError:
         return
     assert all(np.abs(plane).max() <= 127 for plane in symbols.values())
 
@@ -74,23 +75,24 @@ def test_weights_beyond_exact_sums_are_refused(encoder) -> None:
         dataclasses.replace(grid, out=np.full_like(grid.out, 2**31 - 1)).check()
 
 
-def test_the_integer_network_is_the_trained_one(encoder) -> None:
+def test_the_integer_network_is_the_trained_one(encoder, photograph) -> None:
     """Real symbols cost the same under the integer tables as under the float network, before fitting."""
     import torch
 
     from gsc_ros.entropy.channels import ChannelCoder
     from gsc_ros.entropy.context import bits
+    from gsc_ros.latents.geometry import Geometry
     from gsc_ros.training.tables import quantise
 
     latents = encoder.latents
     codec = latents.codec
-    symbols = random_symbols(latents, 5, list(range(20)), (256, 320), 0.7)
-    ours = sum(ChannelCoder(quantise(codec.context), latents.layout).cost(symbols, 3, 256, 320).values())
+    geometry = Geometry(*photograph.shape[:2], 1)
+    planes = latents.analyse(latents.tensor(geometry.shrink(photograph, latents.layout)))
+    symbols = latents.quantise(planes, 4)
+    ours = sum(ChannelCoder(quantise(codec.context), latents.layout).cost(symbols, 4, *geometry.nominal).values())
     lead = torch.tensor(np.stack([symbols[c] for c in range(4)]))[None].float()
     rest = torch.tensor(np.stack([symbols[c] for c in range(4, 20)]))[None].float()
     with torch.inference_mode():
-        (mu_a, scale_a), (mu_b, scale_b) = codec.context(
-            lead, rest, codec.condition(torch.tensor([3]), torch.ones(1, 20))
-        )
-        floats = float(bits(lead, mu_a, scale_a).sum() + bits(rest, mu_b, scale_b).sum())
+        models = codec.context(lead, rest, codec.condition(torch.tensor([4]), torch.ones(1, 20)))
+        floats = sum(float(bits(grid, *model).sum()) for grid, model in zip((lead, rest), models, strict=True))
     assert ours == pytest.approx(floats, rel=0.02)

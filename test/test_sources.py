@@ -21,7 +21,7 @@ def test_the_built_in_photographs_move(photograph) -> None:
     [
         ("kitti_2011_09_26_compressed_mcap", 78, (375, 1242, 3)),
         ("kitti_2011_09_26_raw5_sqlite3", 5, (375, 1242, 3)),
-        ("kapture_t265_mcap", 6, (800, 848, 3)),
+        ("kapture_t265_mcap", 3, (800, 848, 3)),
     ],
 )
 def test_bags(shared_data, name, count, shape) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from gsc_ros.entropy.coder import TOTAL, SymbolDecoder, SymbolEncoder
+from gsc_ros.entropy.coder import TOTAL, CoderError, SymbolDecoder, SymbolEncoder
 from gsc_ros.latents.layout import LatentLayout
 
 Integers = NDArray[np.int64]
@@ -34,7 +34,7 @@ _UNIFORM_BYTE = np.full((1, 256), TOTAL // 256, dtype=np.int64)
 _RING = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if (dy + dx) % 2]
 
 
-class ChannelError(ValueError):
+class ChannelError(CoderError):
     """Symbols that cannot be coded, or bytes that hold none."""
 
 

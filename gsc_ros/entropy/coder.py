@@ -16,6 +16,10 @@ TOTAL = 1 << 16
 _FAMILY = constriction.stream.model.Categorical(perfect=False)
 
 
+class CoderError(ValueError):
+    """Bytes that no encoder wrote, or symbols that cannot be coded."""
+
+
 class SymbolEncoder:
     """Codes runs of symbols, first in first out."""
 
@@ -45,7 +49,7 @@ class SymbolEncoder:
 
 
 class SymbolDecoder:
-    """Reads back what :class:`SymbolEncoder` wrote; broken bytes yield wrong symbols, never an error."""
+    """Reads back what :class:`SymbolEncoder` wrote; broken bytes yield wrong symbols or a CoderError."""
 
     def __init__(self, data: bytes) -> None:
         padded = data + bytes(12 - len(data) % 4)
@@ -55,5 +59,8 @@ class SymbolDecoder:
         """The next n symbols, (n,) of int32, under the rows of ``frequencies`` (n,A)."""
         if not len(frequencies):
             return np.empty(0, dtype=np.int32)
-        symbols: NDArray[np.int32] = self._coder.decode(_FAMILY, frequencies / float(TOTAL))
+        try:
+            symbols: NDArray[np.int32] = self._coder.decode(_FAMILY, frequencies / float(TOTAL))
+        except AssertionError as error:  # constriction's word for a point outside every interval
+            raise CoderError("the bytes are not what a range coder writes") from error
         return symbols

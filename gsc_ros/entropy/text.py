@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from gsc_ros.entropy.coder import TOTAL, SymbolDecoder, SymbolEncoder
+from gsc_ros.entropy.coder import TOTAL, CoderError, SymbolDecoder, SymbolEncoder
 
 FIRST, LAST = 32, 126  # printable ASCII
 END, ESCAPE = LAST - FIRST + 1, LAST - FIRST + 2
@@ -32,7 +32,7 @@ _SCALE = 1 << 24
 _UNIFORM_BYTE = np.full((1, 256), TOTAL // 256, dtype=np.int64)
 
 
-class TextError(ValueError):
+class TextError(CoderError):
     """A text that cannot be coded, or bytes that are no coded text."""
 
 
