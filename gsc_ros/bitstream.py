@@ -114,6 +114,11 @@ def head_bytes(frame: Frame) -> int:
     return len(pack(frame)) - len(frame.text) - len(frame.channels)
 
 
+def subset_bytes(frame: Frame) -> int:
+    """Bytes that a channel set other than the first C may take beyond those of a prefix, at most."""
+    return len(_varint(frame.channel_count)) + _rank_bytes(frame.channel_count, frame.channel_count // 2)
+
+
 def fingerprint_of(packet: bytes) -> int:
     """The fingerprint that ``packet`` names; raises BitstreamError when it is too short."""
     if len(packet) < 10:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.bitstream import pack
+from gsc_ros.bitstream import pack, subset_bytes
 from gsc_ros.budget import Choice, fit, trim
 from gsc_ros.captioners import make_captioner
 from gsc_ros.entropy.text import TextCoder, TextError, TextTable
@@ -213,16 +213,11 @@ class Encoder:
         prefix = selection == "order"
         if settings.max_bytes is None:
             level = self.profile.defaults["level"] if settings.level is None else settings.level
-            symbols = trim(latents.quantise({c: planes[c] for c in rank(level)[:most]}, level), prefix=prefix)
+            symbols = latents.quantise({c: planes[c] for c in rank(level)[:most]}, level)
+            if settings.channels is None:  # whoever asks for C channels gets C
+                symbols = trim(symbols, prefix=prefix)
             return Choice(level=level, symbols=symbols, data=latents.coder.encode(symbols, level, *geometry.nominal))
-        # The head is counted as it will be for any channel set of at most `most` channels.
-        widest = replace(
-            head,
-            channel_ids=tuple(range(most))
-            if prefix
-            else tuple(range(latents.layout.channels - most, latents.layout.channels)),
-        )
-        overhead = len(pack(widest)) + (0 if prefix else 3)
+        overhead = len(pack(replace(head, channel_ids=tuple(range(most))))) + (0 if prefix else subset_bytes(head))
         return fit(
             latents, planes, rank, geometry.nominal, budget=settings.max_bytes - overhead, most=most, prefix=prefix
         )
