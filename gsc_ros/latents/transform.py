@@ -123,7 +123,7 @@ class Steps(nn.Module):
     def __init__(self, layout: LatentLayout, levels: int) -> None:
         super().__init__()
         self.layout = layout
-        start = torch.linspace(0.6, -0.9, levels)[:, None].repeat(1, layout.channels)
+        start = torch.linspace(1.0, -0.9, levels)[:, None].repeat(1, layout.channels)
         self.log_step = nn.Parameter(start)
 
     def forward(self, level: Tensor) -> tuple[Tensor, Tensor]:

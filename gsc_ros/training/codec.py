@@ -14,6 +14,7 @@ from torch import Tensor
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.training import checkpoint
 from gsc_ros.training.images import CropSource
+from gsc_ros.training.initialise import principal_components
 from gsc_ros.training.similarity import ms_ssim
 
 REPORT_EVERY = 50
@@ -31,7 +32,8 @@ class CodecTraining:
     steps: int = 9000
     batch: int = 12
     crop: int = 160
-    learning_rate: float = 7e-4
+    learning_rate: float = 2.5e-4
+    context_factor: float = 6.0
     seed: int = 1
     rate_weight: float = 160.0
     rate_ratio: float = 0.59
@@ -39,7 +41,7 @@ class CodecTraining:
     chroma: float = 20.0
     ema: float = 0.998
     hard_from: float = 0.8
-    largest_gradient: float = 15.0
+    largest_gradient: float = 300.0
     save_every: int = 200
     device: str = "cpu"
 
@@ -79,13 +81,19 @@ def distortion(image: Tensor, x: Tensor, config: CodecTraining) -> Tensor:
 def train(config: CodecTraining, report: Callable[[int, dict[str, float]], None]) -> NanoCodec:
     """Run or resume stage one; returns the averaged model. ``report`` gets (step, figures)."""
     torch.manual_seed(config.seed)
-    codec = NanoCodec().to(config.device)
-    codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    source = CropSource(config.images, crop=config.crop, seed=config.seed)
+    codec = NanoCodec()
+    principal_components(codec, source)
+    codec.to(config.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = torch.optim.swa_utils.AveragedModel(
         codec, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema)
     )
-    optimizer = torch.optim.AdamW(codec.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4)
-    source = CropSource(config.images, crop=config.crop, seed=config.seed)
+    # The context model starts from nothing and is small; the transforms start from a codec that
+    # works, which large steps would undo.
+    transforms = [*codec.analysis.parameters(), *codec.synthesis.parameters()]
+    models = [*codec.context.parameters(), *codec.steps.parameters()]
+    groups = [{"params": transforms, "factor": 1.0}, {"params": models, "factor": config.context_factor}]
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=1e-5)
     path = config.out / "codec.pt"
     start = 0
     if (state := checkpoint.load(path)) is not None:
@@ -98,10 +106,9 @@ def train(config: CodecTraining, report: Callable[[int, dict[str, float]], None]
     totals = torch.zeros(4, device=config.device)
     for step in range(start, config.steps):
         for group in optimizer.param_groups:
-            warm = min(1.0, (step + 1) / 200)
-            group["lr"] = (
-                config.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
-            )
+            warm = min(1.0, (step + 1) / 100)
+            decay = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+            group["lr"] = config.learning_rate * group["factor"] * warm * decay
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
         torch.manual_seed(config.seed * 1_000_003 + step)
         x = (
