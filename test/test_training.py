@@ -9,6 +9,7 @@ import cv2
 import pytest
 import torch
 
+from gsc_ros.training import checkpoint
 from gsc_ros.training import codec as codec_stage
 from gsc_ros.training import flow as flow_stage
 
@@ -40,12 +41,12 @@ def test_a_resumed_run_of_the_codec_equals_an_uninterrupted_one(images, tmp_path
         save(path, state)
         raise KilledError
 
-    save, codec_stage.checkpoint.save = codec_stage.checkpoint.save, kill
+    save, checkpoint.save = checkpoint.save, kill
     try:
         with pytest.raises(KilledError):
             codec_stage.train(parted, lambda step, figures: None)
     finally:
-        codec_stage.checkpoint.save = save
+        checkpoint.save = save
     again = codec_stage.train(parted, lambda step, figures: None)
     assert torch.equal(weights(expected), weights(again))
 

@@ -7,17 +7,11 @@ import json
 from pathlib import Path
 
 from gsc_ros.cli.errors import CommandError, UsageError
+from gsc_ros.cli.source_options import add_source_options, as_arguments, source_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument("--images", type=Path, metavar="DIR", help="a folder of images")
-    group.add_argument("--video", type=Path, metavar="FILE", help="a video file")
-    group.add_argument(
-        "--bag", type=Path, metavar="ROSBAG2", help="a rosbag2 with Image or CompressedImage (sqlite3 or MCAP)"
-    )
-    group.add_argument("--camera", type=int, metavar="N", help="the camera /dev/videoN")
-    parser.add_argument("--topic", help="the topic of the bag to take; the default is its first image topic")
+    add_source_options(parser)
     parser.add_argument("--frames", type=int, default=24, help="at most so many frames (default 24)")
     parser.add_argument("--rate", type=float, default=1.0, help="frames a second of the camera (default 1)")
     parser.add_argument("--max-bytes", type=int, default=300, help="hard limit for a packet (default 300)")
@@ -47,18 +41,12 @@ def run(options: argparse.Namespace) -> None:
     from gsc_ros.evaluation.demo_run import DemoError, run_nodes
     from gsc_ros.evaluation.link_bag import write_mcap
     from gsc_ros.profiles import load_profile
-    from gsc_ros.sources import Source
 
     profile = load_profile(options.profile)
-    source = Source(
-        images=options.images, video=options.video, bag=options.bag, camera=options.camera, topic=options.topic
-    )
+    source = source_of(options)
     if source.camera is None:
         next(iter(source.frames()))  # a source that cannot be read is reported before anything starts
-    camera = ["--rate", str(options.rate), "--frames", str(options.frames)]
-    for name in ("images", "video", "bag", "camera", "topic"):
-        if (value := getattr(options, name)) is not None:
-            camera += [f"--{name}", str(value)]
+    camera = ["--rate", str(options.rate), "--frames", str(options.frames), *as_arguments(options)]
     options.out.mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

@@ -6,41 +6,22 @@ import argparse
 import itertools
 import sys
 import time
-from pathlib import Path
 
 import rclpy
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
+from gsc_ros.cli.source_options import add_source_options, source_of
 from gsc_ros.image_messages import fill_image
-from gsc_ros.sources import Source, SourceError
+from gsc_ros.sources import SourceError
 
 WAIT_FOR_SUBSCRIBERS_S = 20.0
-
-
-def add_source_arguments(parser: argparse.ArgumentParser) -> None:
-    """--images, --video, --bag, --camera and --topic."""
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument("--images", type=Path, metavar="DIR", help="a folder of images")
-    group.add_argument("--video", type=Path, metavar="FILE", help="a video file")
-    group.add_argument(
-        "--bag", type=Path, metavar="ROSBAG2", help="a rosbag2 with Image or CompressedImage (sqlite3 or MCAP)"
-    )
-    group.add_argument("--camera", type=int, metavar="N", help="the camera /dev/videoN")
-    parser.add_argument("--topic", help="the topic of the bag to take; the default is its first image topic")
-
-
-def source_of(options: argparse.Namespace) -> Source:
-    """The source that the options name."""
-    return Source(
-        images=options.images, video=options.video, bag=options.bag, camera=options.camera, topic=options.topic
-    )
 
 
 def main() -> None:
     """Entry point of the node."""
     parser = argparse.ArgumentParser(prog="camera", description=__doc__)
-    add_source_arguments(parser)
+    add_source_options(parser)
     parser.add_argument("--name", default="/camera", help="base name of the camera topic")
     parser.add_argument("--rate", type=float, default=2.0, help="frames a second")
     parser.add_argument("--frames", type=int, default=24, help="at most so many frames")

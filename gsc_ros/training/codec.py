@@ -2,48 +2,34 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from gsc_ros.latents.codec import NanoCodec
-from gsc_ros.training import checkpoint
+from gsc_ros.training import loop
 from gsc_ros.training.images import CropSource
 from gsc_ros.training.initialise import principal_components
 from gsc_ros.training.similarity import ms_ssim
 
-REPORT_EVERY = 50
 
-
-@dataclass(frozen=True)
-class CodecTraining:
+@dataclass(frozen=True, kw_only=True)
+class CodecTraining(loop.TrainingSettings):
     """Settings of stage one.
 
     lambda of level q is ``rate_weight * rate_ratio**q`` per bit per pixel of the full frame.
+    ``hard_from`` is the part of the run after which the rate is taken at rounded symbols.
     """
 
-    images: Path
-    out: Path
-    steps: int = 9000
-    batch: int = 12
-    crop: int = 160
+    steps: int = 5200
     learning_rate: float = 2.5e-4
     context_factor: float = 6.0
-    seed: int = 1
     rate_weight: float = 160.0
     rate_ratio: float = 0.59
     squared_error: float = 20.0
     chroma: float = 20.0
-    ema: float = 0.998
     hard_from: float = 0.8
-    largest_gradient: float = 300.0
-    save_every: int = 200
-    device: str = "cpu"
 
 
 def chroma_of(x: Tensor) -> Tensor:
@@ -78,76 +64,28 @@ def distortion(image: Tensor, x: Tensor, config: CodecTraining) -> Tensor:
     return 1 - ms_ssim(image, x) + config.squared_error * squared + config.chroma * chroma
 
 
-def train(config: CodecTraining, report: Callable[[int, dict[str, float]], None]) -> NanoCodec:
+def train(config: CodecTraining, report: loop.Report) -> NanoCodec:
     """Run or resume stage one; returns the averaged model. ``report`` gets (step, figures)."""
     torch.manual_seed(config.seed)
     source = CropSource(config.images, crop=config.crop, seed=config.seed)
     codec = NanoCodec()
     principal_components(codec, source)
-    codec.to(config.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = torch.optim.swa_utils.AveragedModel(
-        codec, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema)
-    )
+
+    def step_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        generator = loop.generator_of(config, step)
+        torch.manual_seed(config.seed * 1_000_003 + step)  # the quantisation noise
+        x = source.tensor(step, config.batch, config.device)
+        level = torch.randint(codec.levels, (config.batch,), generator=generator).to(config.device)
+        sent = draw_sent(generator, config.batch, codec.layout.channels).to(config.device)
+        output = codec(x, level, sent, hard=step >= config.hard_from * config.steps)
+        worse = distortion(output.image, x, config)
+        bpp = output.bits / (4 * config.crop**2)
+        weight = config.rate_weight * config.rate_ratio ** level.float()
+        return (worse + weight * bpp).mean(), {"distortion": worse.mean(), "bpp": bpp.mean()}
+
     # The context model starts from nothing and is small; the transforms start from a codec that
     # works, which large steps would undo.
     transforms = [*codec.analysis.parameters(), *codec.synthesis.parameters()]
     models = [*codec.context.parameters(), *codec.steps.parameters()]
     groups = [{"params": transforms, "factor": 1.0}, {"params": models, "factor": config.context_factor}]
-    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=1e-5)
-    path = config.out / "codec.pt"
-    start = 0
-    if (state := checkpoint.load(path)) is not None:
-        codec.load_state_dict(state["codec"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        start = int(state["step"])
-    pixels = 4 * config.crop**2
-    began = time.monotonic()
-    totals = torch.zeros(4, device=config.device)
-    for step in range(start, config.steps):
-        for group in optimizer.param_groups:
-            warm = min(1.0, (step + 1) / 100)
-            decay = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / config.steps))
-            group["lr"] = config.learning_rate * group["factor"] * warm * decay
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        torch.manual_seed(config.seed * 1_000_003 + step)
-        x = (
-            source.batch(step, config.batch)
-            .to(config.device)
-            .float()
-            .div_(255)
-            .contiguous(memory_format=torch.channels_last)
-        )
-        level = torch.randint(codec.levels, (config.batch,), generator=generator).to(config.device)
-        sent = draw_sent(generator, config.batch, codec.layout.channels).to(config.device)
-        output = codec(x, level, sent, hard=step >= config.hard_from * config.steps)
-        weight = config.rate_weight * config.rate_ratio ** level.float()
-        worse = distortion(output.image, x, config)
-        bpp = output.bits / pixels
-        loss = (worse + weight * bpp).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
-        if norm <= config.largest_gradient:  # false for nan as well
-            optimizer.step()
-        average.update_parameters(codec)
-        totals += torch.stack([loss.detach(), worse.detach().mean(), bpp.detach().mean(), norm])
-        if (step + 1) % REPORT_EVERY == 0:
-            names = ("loss", "distortion", "bpp", "gradient_norm")
-            report(
-                step + 1,
-                dict(zip(names, (totals / REPORT_EVERY).tolist(), strict=True)) | {"seconds": time.monotonic() - began},
-            )
-            totals.zero_()
-        if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
-            checkpoint.save(
-                path,
-                {
-                    "step": step + 1,
-                    "codec": codec.state_dict(),
-                    "average": average.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                },
-            )
-    assert isinstance(average.module, NanoCodec)
-    return average.module
+    return loop.run(codec, groups, step_loss, config, config.out / "codec.pt", report)

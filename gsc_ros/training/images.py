@@ -56,6 +56,10 @@ class CropSource:
         rng = np.random.default_rng((self.seed, step))
         return torch.from_numpy(np.stack([self._crop(rng) for _ in range(size)])).permute(0, 3, 1, 2)
 
+    def tensor(self, step: int, size: int, device: str) -> Tensor:
+        """The same crops as float32 in 0..1, channels last."""
+        return self.batch(step, size).to(device).float().div_(255).contiguous(memory_format=torch.channels_last)
+
     def _crop(self, rng: np.random.Generator) -> NDArray[np.uint8]:
         image = self.images[int(rng.integers(len(self.images)))]
         height, width = image.shape[:2]

@@ -47,7 +47,15 @@ def principal_components(codec: NanoCodec, source: CropSource) -> None:
     identity = torch.eye(48).view(48, 3, 4, 4)
     analysis.stem.weight.copy_(TRUNK * identity)
     synthesis.out.weight.copy_(torch.eye(48)[:, :, None, None] / TRUNK)
-    for layer in (analysis.stem, synthesis.out, analysis.head32, analysis.head64, synthesis.in32, synthesis.in64, synthesis.condition):
+    for layer in (
+        analysis.stem,
+        synthesis.out,
+        analysis.head32,
+        analysis.head64,
+        synthesis.in32,
+        synthesis.in64,
+        synthesis.condition,
+    ):
         torch.nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     downs = [layer for layer in (*analysis.fine, *analysis.coarse) if isinstance(layer, Down)]
     ups = [layer for layer in synthesis.fine if isinstance(layer, Up)][::-1]

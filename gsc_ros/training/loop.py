@@ -1,0 +1,100 @@
+"""The loop that both stages share: warm-up and cosine decay, averaging, guard, checkpoints, reports."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from gsc_ros.training import checkpoint
+
+REPORT_EVERY = 50
+WARM_UP = 100
+FLOOR = 0.02  # of the learning rate, at the end
+
+Report = Callable[[int, dict[str, float]], None]
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """What the stages have in common.
+
+    images, out       folder of training images; folder of checkpoints
+    batch, crop       crops a step, and their side in pixels
+    ema               decay of the averaged weights, which are the result
+    largest_gradient  a step whose gradient norm is larger is skipped (norms above 1 are scaled to 1)
+    """
+
+    images: Path
+    out: Path
+    steps: int
+    learning_rate: float
+    batch: int = 8
+    crop: int = 160
+    seed: int = 1
+    ema: float = 0.998
+    largest_gradient: float = 300.0
+    save_every: int = 200
+    device: str = "cpu"
+
+
+def run(
+    model: Model,
+    groups: list[dict[str, Any]],
+    step_loss: Callable[[int], tuple[Tensor, dict[str, Tensor]]],
+    settings: TrainingSettings,
+    path: Path,
+    report: Report,
+) -> Model:
+    """Train ``model`` from the checkpoint at ``path``, or from the start; returns the averaged model.
+
+    ``groups`` are AdamW's, each with a ``factor`` on the learning rate. ``step_loss(step)`` must
+    depend on nothing but the step and the model, so that a resumed run equals an uninterrupted one.
+    """
+    model.to(settings.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    decay = torch.optim.swa_utils.get_ema_multi_avg_fn(settings.ema)
+    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=decay)
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=1e-5)
+    start = 0
+    if (state := checkpoint.load(path)) is not None:
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        start = int(state["step"])
+    began = time.monotonic()
+    sums: dict[str, Tensor] = {}
+    for step in range(start, settings.steps):
+        scale = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * group["factor"] * scale * min(1.0, (step + 1) / WARM_UP)
+        loss, figures = step_loss(step)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if norm <= settings.largest_gradient:  # false for nan as well
+            optimizer.step()
+        average.update_parameters(model)
+        for name, value in {"loss": loss.detach(), **figures, "gradient_norm": norm}.items():
+            sums[name] = sums.get(name, torch.zeros(())) + value.detach().cpu() / REPORT_EVERY
+        if (step + 1) % REPORT_EVERY == 0:
+            report(
+                step + 1, {name: float(value) for name, value in sums.items()} | {"seconds": time.monotonic() - began}
+            )
+            sums.clear()
+        if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
+            states = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
+            checkpoint.save(path, {"step": step + 1, **states})
+    assert isinstance(average.module, type(model))
+    return average.module
+
+
+def generator_of(settings: TrainingSettings, step: int) -> torch.Generator:
+    """The random numbers of one step, the same whichever steps were run before it."""
+    return torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
