@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,12 +23,13 @@ from gsc_ros.frame import MAX_SCALE, MAX_SIDE, MIN_SIDE, Frame, TextMode
 from gsc_ros.latents import load_latents
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.nano import NanoLatents, luma
-from gsc_ros.latents.selection import SELECTIONS, ranking, ssim_scores
+from gsc_ros.latents.selection import SELECTIONS, ranking, ssim, ssim_scores
 from gsc_ros.profiles import Profile, load_profile
 
 MIN_BUDGET = 24
 CAPTION_SHARE = 0.25  # of the budget: a longer caption is left out, the picture needs the bytes
 COMFORTABLE_PIXELS = 1 << 20  # frames above this many pixels are coded at a smaller scale
+AMPLE_LEVEL = 2  # from this quality level on, no smaller scale is tried
 MAX_CAPTION_AGE = 255  # frames that a caption reference can reach back
 
 
@@ -170,26 +172,43 @@ class Encoder:
         return mode, text
 
     def _code_channels(self, image: NDArray[np.uint8], head: Frame, settings: EncodeSettings) -> Frame:
-        """The frame with the channels that the settings ask for, at the first scale at which they fit."""
+        """The frame with the channels that the settings ask for, at the scale that serves them best.
+
+        A smaller scale is tried where the budget is tight, and taken while it makes the decoded
+        image more like the original.
+        """
         height, width = image.shape[:2]
         start = 1
         while (height * width) >> (2 * (start - 1)) > COMFORTABLE_PIXELS:
             start += 1
-        best = head
+        best, best_likeness = head, -np.inf
         for scale in range(start, MAX_SCALE + 1):
             geometry = Geometry(height, width, scale)
-            small = geometry.shrink(image, self.latents.layout)
-            choice = self._choose(small, geometry, head, settings)
-            if choice is not None:
-                best = replace(
-                    head,
-                    scale=scale,
-                    level=choice.level,
-                    channel_ids=tuple(sorted(choice.symbols)),
-                    channels=choice.data,
-                )
-                break
+            choice = self._choose(geometry.shrink(image, self.latents.layout), geometry, head, settings)
+            if choice is None:
+                continue
+            ids = tuple(sorted(choice.symbols))
+            frame = replace(head, scale=scale, level=choice.level, channel_ids=ids, channels=choice.data)
+            ample = settings.max_bytes is None or choice.level >= AMPLE_LEVEL
+            if ample and best is head:
+                return frame
+            likeness = self._likeness(image, choice, geometry)
+            if likeness <= best_likeness:
+                return best
+            best, best_likeness = frame, likeness
         return best
+
+    def _likeness(self, image: NDArray[np.uint8], choice: Choice, geometry: Geometry) -> float:
+        """How like ``image`` the fidelity image of ``choice`` is: SSIM of the halved luma less 20 squared error."""
+        decoded = self.latents.synthesise(choice.symbols, choice.level, geometry).image.clamp(0, 1)
+        picture = geometry.enlarge(np.ascontiguousarray(decoded.permute(1, 2, 0).cpu().numpy()))
+        size = (max(8, image.shape[1] // 2), max(8, image.shape[0] // 2))
+        pair = [
+            cv2.resize(cv2.cvtColor(plane, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
+            for plane in (image, picture)
+        ]
+        original, shown = pair[0].astype(np.float32) / 255, np.asarray(pair[1], dtype=np.float32)
+        return ssim(original, shown) - 20.0 * float(np.square(original - shown).mean())
 
     def _choose(
         self, small: NDArray[np.uint8], geometry: Geometry, head: Frame, settings: EncodeSettings
