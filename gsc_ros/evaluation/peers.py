@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from gsc_ros.evaluation.metrics import ms_ssim
 
 Image = NDArray[np.uint8]
-SCALES = (1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 6, 1 / 7, 1 / 8, 1 / 10, 1 / 12)
+SCALES = (1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 6, 1 / 8, 1 / 10)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def vvc(small: Image) -> tuple[int, Image]:
     with tempfile.TemporaryDirectory() as folder:
         stream = Path(folder) / "still.266"
         raw = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size)
-        coding = ("-c:v", "libvvenc", "-qp", "63", "-preset", "slower", "-pix_fmt", "yuv420p10le", "-frames:v", "1")
+        coding = ("-c:v", "libvvenc", "-qp", "63", "-preset", "slow", "-pix_fmt", "yuv420p10le", "-frames:v", "1")
         subprocess.run(
             [program, "-v", "error", *raw, "-i", "-", *coding, str(stream)],
             input=even.tobytes(),

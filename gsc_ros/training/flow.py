@@ -27,7 +27,7 @@ class FlowTraining(loop.TrainingSettings):
     out of ``drop_text`` and ``drop_latent`` of the crops.
     """
 
-    steps: int = 3000
+    steps: int = 1700
     learning_rate: float = 7e-4
     seed: int = 2
     texture: float = 0.3
