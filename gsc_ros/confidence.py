@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.nano import NanoLatents
 
-TOLERANCE = 0.25  # root mean square deviation in steps that rounding alone explains (1/sqrt(12) is .29)
+SHARPNESS = 3.0  # a deviation of a quarter step leaves a confidence of 0.47
 
 
 def confidence_map(
@@ -25,7 +25,7 @@ def confidence_map(
 
     The picture (H,W,3) is encoded again; at every position of the finest grid the deviation of
     its channels from the received ones is taken in quantisation steps, root mean square over
-    the channels that were sent, and mapped by exp(-deviation beyond TOLERANCE). It tells where
+    the channels that were sent, and mapped by exp(-SHARPNESS deviation). It tells where
     the generator departed from the evidence; it cannot tell what was never sent.
     """
     if not symbols:
@@ -38,6 +38,6 @@ def confidence_map(
         factor = rows // plane.shape[0]
         total += deviation.repeat(factor, axis=0).repeat(factor, axis=1)
     deviation = np.sqrt(total / len(symbols))
-    confidence = np.exp(-np.maximum(deviation - TOLERANCE, 0.0)).astype(np.float32)
+    confidence = np.exp(-SHARPNESS * deviation).astype(np.float32)
     working = cv2.resize(confidence, geometry.working(latents.layout)[::-1], interpolation=cv2.INTER_LINEAR)
     return np.rint(255 * geometry.enlarge(working, cv2.INTER_LINEAR).clip(0, 1)).astype(np.uint8)

@@ -94,7 +94,7 @@ def test_a_bag_there_and_back(tmp_path, capsys, shared_data) -> None:
     for connection, _, data in reader.messages():
         if connection.topic.endswith("/gsc/image_raw"):
             message = reader.deserialize(data, connection.msgtype)
-            stamps[message.header.stamp.sec, message.header.stamp.nanosec] = (
+            stamps[connection.topic, message.header.stamp.sec, message.header.stamp.nanosec] = (
                 message.height,
                 message.width,
                 message.encoding,
