@@ -52,12 +52,10 @@ def test_a_resumed_run_of_the_codec_equals_an_uninterrupted_one(images, tmp_path
 
 
 def test_the_codec_learns(images, tmp_path) -> None:
-    config = codec_stage.CodecTraining(
-        images=images, out=tmp_path, steps=100, batch=4, crop=96, save_every=1000, learning_rate=2e-3
-    )
+    config = codec_stage.CodecTraining(images=images, out=tmp_path, steps=100, batch=2, crop=96, save_every=1000)
     losses: list[float] = []
     codec_stage.train(config, lambda step, figures: losses.append(figures["loss"]))
-    assert losses[1] < 0.8 * losses[0]
+    assert losses[1] < losses[0]
 
 
 def test_the_flow_resumes_and_predicts_better_than_nothing(encoder, images, tmp_path) -> None:

@@ -51,9 +51,7 @@ COMMON = (
         changes=False,
     ),
     Parameter("device", "cpu", "where the models run: cpu, cuda, cuda:0 ...", changes=False),
-    Parameter(
-        "threads", 0, "threads for the models; 0: as many as the machine has cores", low=0, high=256, changes=False
-    ),
+    Parameter("threads", 0, "threads for the models; 0: what torch chooses", low=0, high=256, changes=False),
     Parameter(
         "max_age_s", 0.0, "frames whose stamp is older are dropped and counted; 0: no limit", low=0.0, high=86400.0
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -171,7 +170,8 @@ class WorkerNode(Node):
     def _use_threads(self) -> None:
         import torch
 
-        torch.set_num_threads(self.value("threads") or os.cpu_count() or 1)
+        if threads := self.value("threads"):
+            torch.set_num_threads(threads)
 
 
 def spin(make: Callable[[], WorkerNode]) -> None:
