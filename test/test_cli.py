@@ -43,7 +43,12 @@ def test_the_seed_decides_the_picture(picture, tmp_path) -> None:
     run(["encode", str(picture), str(packet), "--channels", "8"])
     pictures = []
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
-        assert run(["decode", str(packet), str(tmp_path / f"{name}.png"), "--seed", seed, "--steps", "1"]) == 0
+        assert (
+            run(
+                ["decode", str(packet), str(tmp_path / f"{name}.png"), "--seed", seed, "--steps", "1", "--realism", "1"]
+            )
+            == 0
+        )
         pictures.append(cv2.imread(str(tmp_path / f"{name}.png")))
     assert np.array_equal(pictures[0], pictures[1])
     assert not np.array_equal(pictures[0], pictures[2])

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=24, help="at most so many frames (default 24)")
     parser.add_argument("--rate", type=float, default=1.0, help="frames a second of the camera (default 1)")
     parser.add_argument("--max-bytes", type=int, default=300, help="hard limit for a packet (default 300)")
-    parser.add_argument("--realism", type=float, default=1.0, help="0: fidelity, 1: sampled (default 1)")
+    parser.add_argument("--realism", type=float, default=0.0, help="0: fidelity, 1: sampled (default 0)")
     parser.add_argument("--profile", default="nano")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="where the results go (default out/demo)")
     parser.add_argument("--json", action="store_true", help="print report.json in place of the table")

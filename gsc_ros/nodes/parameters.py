@@ -90,7 +90,7 @@ RECONSTRUCTOR = (
     *COMMON,
     Parameter("steps", 4, "steps of the generator; more cost time", low=1, high=16),
     Parameter(
-        "realism", 1.0, "0: the blurred mean of what is known; 1: a sharp sample, details invented", low=0.0, high=1.0
+        "realism", 0.0, "0: the blurred mean of what is known; 1: a sharp sample, details invented", low=0.0, high=1.0
     ),
     Parameter("seed", 0, "seed of the generator's noise", low=0, high=2**31 - 1),
     Parameter("width", 0, "width of the output in pixels; 0: the source's", low=0, high=4096),
