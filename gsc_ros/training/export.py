@@ -73,7 +73,7 @@ def _padded(view: NDArray[np.uint8], geometry: Geometry, latents: NanoLatents) -
     return np.pad(view, ((0, height - view.shape[0]), (0, width - view.shape[1]), (0, 0)), mode="edge")
 
 
-def export_codec(checkpoint_path: Path, images: Path, out: Path, *, views: int = 300) -> NanoLatents:
+def export_codec(checkpoint_path: Path, images: Path, out: Path, *, views: int = 120) -> NanoLatents:
     """Write ``codec.safetensors`` and ``channels.safetensors``; returns the latents as they will be loaded."""
     codec = averaged(checkpoint_path, "average", NanoCodec())
     assert isinstance(codec, NanoCodec)
