@@ -1,4 +1,4 @@
-"""A second decoder of the bytes, written from docs/bitstream.md alone, in plain integers."""
+"""A second decoder of the bytes, following docs/bitstream.md, in plain integers and without our code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/bitstream.md is enough: a decoder written from it alone reads what the encoder wrote."""
+"""docs/bitstream.md is enough: a decoder that follows it step by step reads what the encoder wrote."""
 
 from __future__ import annotations
 

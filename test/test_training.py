@@ -55,7 +55,7 @@ def test_the_codec_learns(images, tmp_path) -> None:
     config = codec_stage.CodecTraining(images=images, out=tmp_path, steps=100, batch=2, crop=96, save_every=1000)
     losses: list[float] = []
     codec_stage.train(config, lambda step, figures: losses.append(figures["loss"]))
-    assert losses[1] < losses[0]
+    assert losses[1] < 0.8 * losses[0]
 
 
 def test_the_flow_resumes_and_predicts_better_than_nothing(encoder, images, tmp_path) -> None:

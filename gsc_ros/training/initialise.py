@@ -1,8 +1,8 @@
 """Where the codec starts from: block transform coding by principal components.
 
 From random weights the transforms settle in a poor optimum: every channel carries a little of
-everything, with a spread near the quantisation step, and the learned codec never gets better
-than 20 dB however many bytes it may spend. With the residual branches at zero both transforms are linear
+everything, with a spread near the quantisation step, and in the runs we
+made the learned codec hardly improved however many bytes it was allowed. With the residual branches at zero both transforms are linear
 maps of blocks; set to the principal components of training blocks, a channel for each, they are
 a KLT codec with its energy in few channels, which training then improves on.
 """
