@@ -23,4 +23,4 @@ def test_every_default_is_allowed_and_described(parameter) -> None:
 
 def test_a_value_out_of_range_is_explained() -> None:
     realism = next(parameter for parameter in RECONSTRUCTOR if parameter.name == "realism")
-    assert realism.problem(1.5) == "realism 1.5: 0 to 1 are allowed"
+    assert realism.problem(1.5) == "realism 1.5: -1 to 1 are allowed"

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=24, help="at most so many frames (default 24)")
     parser.add_argument("--rate", type=float, default=1.0, help="frames a second of the camera (default 1)")
     parser.add_argument("--max-bytes", type=int, default=300, help="hard limit for a packet (default 300)")
-    parser.add_argument("--realism", type=float, default=0.0, help="0: fidelity, 1: sampled (default 0)")
+    parser.add_argument("--realism", type=float, help="0: fidelity, 1: sampled (default: the profile's)")
     parser.add_argument("--profile", default="nano")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="where the results go (default out/demo)")
     parser.add_argument("--json", action="store_true", help="print report.json in place of the table")
@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> None:
     source = source_of(options)
     if source.camera is None:
         next(iter(source.frames()))  # a source that cannot be read is reported before anything starts
+    realism = {} if options.realism is None else {"realism": float(options.realism)}
     camera = ["--rate", str(options.rate), "--frames", str(options.frames), *as_arguments(options)]
     options.out.mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True)
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
             recording, figures = run_nodes(
                 camera_arguments=camera,
                 compressor={"profile": options.profile, "max_bytes_per_frame": options.max_bytes},
-                reconstructor={"profile": options.profile, "realism": float(options.realism)},
+                reconstructor={"profile": options.profile} | realism,
                 frames=options.frames,
                 logs=options.out / "logs",
                 progress=lambda shown, total: bar.update(task, completed=min(shown, total)),

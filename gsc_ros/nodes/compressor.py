@@ -72,12 +72,12 @@ class Compressor(WorkerNode):
         return None
 
     def _settings(self) -> EncodeSettings:
-        level = self.value("level")
+        level, selection = self.value("level"), self.value("selection")
         return EncodeSettings(
             max_bytes=self.value("max_bytes_per_frame") or None,
             channels=self.value("channels") or None,
             level=None if level < 0 else level,
-            selection=self.value("selection"),
+            selection=None if selection == "profile" else selection,
             caption_mode=self.value("caption_mode"),
             caption=self.value("caption"),
             caption_refresh=self.value("caption_refresh"),

@@ -30,7 +30,7 @@ class Parameter:
         if self.choices:
             return ", ".join(self.choices)
         if self.low is not None:
-            return f"{self.low:g} to {self.high:g}"
+            return f"{self.low:.10g} to {self.high:.10g}"
         return {bool: "true, false", str: "text", list: "list of text"}.get(type(self.default), "")
 
     def problem(self, value: Any) -> str | None:
@@ -38,7 +38,7 @@ class Parameter:
         if self.choices and value not in self.choices:
             return f"{self.name} {value!r}: {', '.join(self.choices)} are allowed"
         if self.low is not None and self.high is not None and not self.low <= value <= self.high:
-            return f"{self.name} {value}: {self.low:g} to {self.high:g} are allowed"
+            return f"{self.name} {value}: {self.allowed} are allowed"
         return None
 
 
@@ -71,12 +71,12 @@ COMPRESSOR = (
         "max_bytes_per_frame", 300, "hard limit for a packet in bytes, at least 24; 0: no limit", low=0, high=65535
     ),
     Parameter("channels", 0, "C, at most so many latent channels are sent; 0: all", low=0, high=1024),
-    Parameter("level", -1, "quality level where there is no byte limit; -1: the profile's", low=-1, high=15),
+    Parameter("level", -1, "quality level where there is no byte limit; -1: the profile's", low=-1, high=31),
     Parameter(
         "selection",
-        "order",
-        "which channels come first: nested order, SSIM with the image, or gain per byte",
-        choices=("order", "ssim", "rate"),
+        "profile",
+        "which channels come first: nested order, SSIM with the image, or gain per byte; or as the profile says",
+        choices=("profile", "order", "ssim", "rate"),
     ),
     Parameter("caption_mode", "descriptor", "where the caption comes from", choices=("descriptor", "fixed", "off")),
     Parameter("caption", "", "the caption of caption_mode fixed, at most 1024 characters"),
@@ -88,9 +88,13 @@ COMPRESSOR = (
 
 RECONSTRUCTOR = (
     *COMMON,
-    Parameter("steps", 4, "steps of the generator; more cost time", low=1, high=16),
+    Parameter("steps", 0, "steps of the generator, more cost time; 0: the profile's", low=0, high=16),
     Parameter(
-        "realism", 0.0, "0: the blurred mean of what is known; 1: a sharp sample, details invented", low=0.0, high=1.0
+        "realism",
+        -1.0,
+        "0: the blurred mean of what is known; 1: a sharp sample, details invented; -1: the profile's",
+        low=-1.0,
+        high=1.0,
     ),
     Parameter("seed", 0, "seed of the generator's noise", low=0, high=2**31 - 1),
     Parameter("width", 0, "width of the output in pixels; 0: the source's", low=0, high=4096),

@@ -62,8 +62,8 @@ class Reconstructor(WorkerNode):
         read = decoder.read(frame)
         size = (self.value("width"), self.value("height"))
         settings = DecodeSettings(
-            steps=self.value("steps"),
-            realism=self.value("realism"),
+            steps=self.value("steps") or None,
+            realism=None if (realism := self.value("realism")) < 0 else realism,
             seed=self.value("seed"),
             size=size if all(size) else None,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ class Counters:
         self.last_ms = 0.0
 
 
-class WorkerNode(Node):
+class WorkerNode(Node, ABC):
     """A node whose frames are worked on in one thread, newest first.
 
     Subclasses load their models in ``__init__``, subscribe through :meth:`subscribe` and do
@@ -88,9 +89,9 @@ class WorkerNode(Node):
             event_callbacks=PublisherEventCallbacks(incompatible_qos=self._incompatible(topic, "subscriber")),
         )  # fmt: skip
 
+    @abstractmethod
     def work(self, camera: str, message: Any) -> None:
         """Handle one message in the worker thread."""
-        raise NotImplementedError
 
     def age_s(self, stamp: Any) -> float:
         """Seconds since ``stamp`` on this node's clock; 0 for a stamp that was never set."""
