@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
 NEEDED_GIB = 4
+NEEDED_WITH_CUDA_GIB = 8  # torch from the default index brings CUDA's libraries along: 5.8 GiB in .venv
 FOLDERS = ("gsc_ros", "launch", "config", "models", "rviz", "scripts")
 PYTHONS = ((3, 10), (3, 13))
 
@@ -43,9 +44,12 @@ def check_machine() -> None:
 
 def check_disk() -> None:
     """Refuse to start an installation that cannot fit."""
+    needed = NEEDED_GIB if os.environ.get("TORCH_INDEX") else NEEDED_WITH_CUDA_GIB
     free = shutil.disk_usage(ROOT).free / 2**30
-    if free < NEEDED_GIB:
-        stop(f"{free:.1f} GiB free in {ROOT}: {NEEDED_GIB} GiB are needed")
+    if free < needed:
+        stop(
+            f"{free:.1f} GiB free in {ROOT}: {needed} GiB are needed ({NEEDED_GIB} with TORCH_INDEX naming CPU wheels of torch)"
+        )
 
 
 def fingerprint(*paths: Path) -> str:
