@@ -4,7 +4,7 @@ byte 0     version (high nibble) | subset flag (bit 2) | text mode (bits 0..1)
 1, 2       fingerprint, big endian
 3, 4       sequence, big endian
 5          size: index into SIZES, or 0 and then width and height as varints
-then       scale - 1 (high nibble) | level (low nibble)
+then       scale - 1 (upper three bits) | level (lower five)
 then       channel set: varint C (the first C channels);
            with the subset flag: varint N, varint C, rank of the subset, big endian
 then       text mode not NONE: varint length, text
@@ -20,7 +20,7 @@ from math import comb
 
 from gsc_ros.frame import MAX_CHANNELS, MAX_LEVEL, MAX_SCALE, MAX_SIDE, MAX_TEXT_BYTES, MIN_SIDE, Frame, TextMode
 
-VERSION = 1
+VERSION = 2
 MAX_PACKET = 65_535
 SIZES = (
     (0, 0),
@@ -48,7 +48,7 @@ def pack(frame: Frame) -> bytes:
         body.append(SIZES.index(size))
     else:
         body += b"\0" + _varint(frame.width) + _varint(frame.height)
-    body.append((frame.scale - 1) << 4 | frame.level)
+    body.append((frame.scale - 1) << 5 | frame.level)
     if subset:
         rank = sum(comb(channel, place + 1) for place, channel in enumerate(ids))
         body += _varint(frame.channel_count) + _varint(len(ids))
@@ -86,7 +86,7 @@ def unpack(packet: bytes, *, channel_count: int) -> Frame:
     width, height = SIZES[code] if code else (reader.varint(), reader.varint())
     if code == 0 and (width, height) in SIZES:
         raise BitstreamError(f"the size {width}x{height} has a code of its own")
-    scale, level = divmod(reader.number(1), 16)
+    scale, level = divmod(reader.number(1), 32)
     if packet[0] & 4:
         total, count = reader.varint(), reader.varint()
         if total != channel_count or count > total:

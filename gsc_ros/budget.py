@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 from gsc_ros.latents.nano import NanoLatents, Planes, Symbols
 
-# Between two levels the dead zone is widened: thresholds in steps, from plain rounding up.
-THRESHOLDS = (0.5, 0.58, 0.66, 0.74)
+# Two levels are some 7 % of the bytes apart. Where the next one is just too large, values just above
+# half a step are rounded down: at equal bytes that is as good, and it fills the budget. Up to 0.525 it
+# costs nothing, 0.55 does.
+ROUNDING = (0.508, 0.516, 0.524, 0.532)
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,9 @@ def fit(
     most ``most`` are. None means that not even one channel at the coarsest level fits.
     """
 
-    def attempt(level: int, count: int, threshold: float = THRESHOLDS[0]) -> Choice:
+    def attempt(level: int, count: int, rounding: float = 0.5) -> Choice:
         chosen = {channel: planes[channel] for channel in rank(level)[:count]}
-        symbols = trim(latents.quantise(chosen, level, threshold=threshold), prefix=prefix)
+        symbols = trim(latents.quantise(chosen, level, rounding), prefix=prefix)
         return Choice(level=level, symbols=symbols, data=latents.coder.encode(symbols, level, *nominal))
 
     best: Choice | None = None
@@ -67,13 +69,12 @@ def fit(
             best, low = choice, middle + 1
         else:
             high = middle - 1
-    level = 0 if best is None else min(best.level + 1, latents.levels - 1)
-    if best is None or level > best.level:
-        for threshold in THRESHOLDS[1:]:
-            choice = attempt(level, most, threshold)
-            if len(choice.data) <= budget:
-                return choice
     if best is not None:
+        if best.level + 1 < latents.levels:
+            for rounding in ROUNDING:
+                choice = attempt(best.level + 1, most, rounding)
+                if len(choice.data) <= budget:
+                    return choice
         return best
     low, high = 1, most - 1
     while low <= high:

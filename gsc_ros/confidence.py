@@ -1,43 +1,111 @@
-"""How far the generated picture agrees with what was received, position by position."""
+"""How far the shown picture can be trusted, position by position.
+
+    confidence = expected likeness x exp(-SHARPNESS x further deviation)
+
+Expected likeness: what was never sent is missing everywhere, but it is missed more in some places
+than in others. A linear model on the fidelity decoder's features, fitted to training images, tells
+the SSIM that original and fidelity image usually have at such a position.
+
+Further deviation: where the generator painted, the shown picture is encoded again. How much
+farther it is from the received symbols than the fidelity image is tells where the generator departed from
+the evidence.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
 
 from gsc_ros.latents.geometry import Geometry
-from gsc_ros.latents.nano import NanoLatents
+from gsc_ros.latents.nano import Decoded, NanoLatents
 
-SHARPNESS = 3.0  # a deviation of a quarter step leaves a confidence of 0.47
+SHARPNESS = 3.0
+FILE = "confidence.safetensors"
+Grid = NDArray[np.float32]
 
 
-def confidence_map(
-    latents: NanoLatents,
-    image: NDArray[np.uint8],
-    symbols: Mapping[int, NDArray[np.int64]],
-    level: int,
-    geometry: Geometry,
-) -> NDArray[np.uint8]:
-    """0..255 for each pixel of the frame: 255 where the picture says what was received.
+def evidence(decoded: Decoded) -> Grid:
+    """What the linear model sees at each position of the finer grid: (rows, columns, F)."""
+    features = decoded.features.permute(1, 2, 0).cpu().numpy()
+    size = (features.shape[1], features.shape[0])
+    picture = np.ascontiguousarray(decoded.image.clamp(0, 1).permute(1, 2, 0).cpu().numpy())
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    energy = np.square(cv2.Sobel(grey, cv2.CV_32F, 1, 0)) + np.square(cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    detail = np.log(cv2.resize(energy, size, interpolation=cv2.INTER_AREA) + 1e-4)
+    return np.concatenate([features, detail[..., None]], axis=2)
 
-    The picture (H,W,3) is encoded again; at every position of the finest grid the deviation of
-    its channels from the received ones is taken in quantisation steps, root mean square over
-    the channels that were sent, and mapped by exp(-SHARPNESS deviation). It tells where
-    the generator departed from the evidence; it cannot tell what was never sent.
-    """
-    if not symbols:
-        return np.zeros((geometry.height, geometry.width), dtype=np.uint8)
-    again = latents.analyse(latents.tensor(geometry.shrink(image, latents.layout)))
-    rows, columns = latents.layout.grid(len(latents.layout.counts) - 1, *geometry.nominal)
-    total = np.zeros((rows, columns))
+
+@dataclass(frozen=True)
+class ExpectedLikeness:
+    """The linear model: ``weight`` (F,) and a ``bias`` for each quality level (levels,)."""
+
+    weight: Grid
+    bias: Grid
+
+    @classmethod
+    def load(cls, folder: Path) -> ExpectedLikeness:
+        arrays = load_file(folder / FILE)
+        return cls(weight=arrays["weight"], bias=arrays["bias"])
+
+    def save(self, folder: Path) -> None:
+        save_file({"weight": self.weight, "bias": self.bias}, folder / FILE)
+
+    def __call__(self, decoded: Decoded, level: int) -> Grid:
+        """Expected SSIM of luma with the original, both at working resolution, 0..1: (rows, columns)."""
+        expected = evidence(decoded) @ self.weight + self.bias[level]
+        return np.clip(expected, 0.0, 1.0, dtype=np.float32)
+
+
+def deviation(latents: NanoLatents, x: Tensor, symbols: Mapping[int, NDArray[np.int64]], level: int) -> Grid:
+    """How far ``x`` (1,3,h,w), encoded again, is from ``symbols``: root mean square over the channels sent, in steps."""
+    again = latents.analyse(x)
+    rows, columns = again[latents.layout.channels - 1].shape
+    total = np.zeros((rows, columns), dtype=np.float32)
     for channel, plane in symbols.items():
-        deviation = np.square(again[channel] / latents.step[level, channel] - plane)
+        squared = np.square(again[channel] / latents.step[level, channel] - plane)
         factor = rows // plane.shape[0]
-        total += deviation.repeat(factor, axis=0).repeat(factor, axis=1)
-    deviation = np.sqrt(total / len(symbols))
-    confidence = np.exp(-SHARPNESS * deviation).astype(np.float32)
-    working = cv2.resize(confidence, geometry.working(latents.layout)[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.rint(255 * geometry.enlarge(working, cv2.INTER_LINEAR).clip(0, 1)).astype(np.uint8)
+        total += squared.repeat(factor, axis=0).repeat(factor, axis=1)
+    return np.sqrt(total / len(symbols))
+
+
+class Confidence:
+    """The confidence maps of one profile."""
+
+    def __init__(self, latents: NanoLatents, expected: ExpectedLikeness) -> None:
+        self._latents = latents
+        self._expected = expected
+
+    @classmethod
+    def load(cls, folder: Path, latents: NanoLatents) -> Confidence:
+        return cls(latents, ExpectedLikeness.load(folder))
+
+    def map(
+        self,
+        decoded: Decoded,
+        shown: NDArray[np.uint8] | None,
+        symbols: Mapping[int, NDArray[np.int64]],
+        level: int,
+        geometry: Geometry,
+    ) -> NDArray[np.uint8]:
+        """0..255 for each pixel of the frame, (H,W), 255 for a confidence of 1.
+
+        ``shown`` (H,W,3) is the picture where it is another than the fidelity image of ``decoded``.
+        A frame without symbols has no confidence anywhere.
+        """
+        if not symbols:
+            return np.zeros((geometry.height, geometry.width), dtype=np.uint8)
+        latents = self._latents
+        confidence = self._expected(decoded, level)
+        if shown is not None:
+            seen = deviation(latents, latents.tensor(geometry.shrink(shown, latents.layout)), symbols, level)
+            usual = deviation(latents, decoded.image.clamp(0, 1)[None], symbols, level)
+            confidence = confidence * np.exp(-SHARPNESS * np.maximum(seen - usual, 0.0))
+        working = cv2.resize(confidence, geometry.working(latents.layout)[::-1], interpolation=cv2.INTER_LINEAR)
+        return np.rint(255 * geometry.enlarge(working, cv2.INTER_LINEAR).clip(0, 1)).astype(np.uint8)

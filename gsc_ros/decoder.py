@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.bitstream import BitstreamError, fingerprint_of, unpack
-from gsc_ros.confidence import confidence_map
+from gsc_ros.confidence import Confidence
 from gsc_ros.entropy.coder import CoderError
 from gsc_ros.entropy.text import TextCoder, TextError, TextTable
 from gsc_ros.frame import Frame, TextMode
@@ -65,7 +65,7 @@ class Reconstruction:
     """A generated picture and how far to trust it.
 
     image       (H,W,3) of uint8, RGB; generated, never a photograph
-    confidence  (H,W) of uint8, 255 where the picture agrees with what was received
+    confidence  (H,W) of uint8, 255 where it can be expected to look like the scene
     """
 
     image: NDArray[np.uint8]
@@ -87,9 +87,12 @@ class Decoder:
     (120, 160, 3)
     """
 
-    def __init__(self, profile: Profile, latents: NanoLatents, text: TextCoder, generator: NanoFlow) -> None:
+    def __init__(
+        self, profile: Profile, latents: NanoLatents, text: TextCoder, generator: NanoFlow, confidence: Confidence
+    ) -> None:
         self.profile = profile
         self.latents = latents
+        self.confidence = confidence
         self._text = text
         self._generator = generator
         self._captions: OrderedDict[int, str] = OrderedDict()
@@ -100,11 +103,12 @@ class Decoder:
         chosen = profile if isinstance(profile, Profile) else load_profile(profile)
         latents = load_latents(chosen, device=device)
         text = TextCoder(TextTable.load(chosen.weights / "text.safetensors"))
-        return cls(chosen, latents, text, load_generator(chosen, latents, device=device))
+        generator = load_generator(chosen, latents, device=device)
+        return cls(chosen, latents, text, generator, Confidence.load(chosen.weights, latents))
 
     def for_another_camera(self) -> Decoder:
         """A decoder with a state of its own that shares this one's weights."""
-        return Decoder(self.profile, self.latents, self._text, self._generator)
+        return Decoder(self.profile, self.latents, self._text, self._generator, self.confidence)
 
     def decode(self, packet: bytes, settings: DecodeSettings | None = None) -> Reconstruction:
         """The picture of ``packet``; raises BitstreamError for anything but an intact packet of this profile."""
@@ -156,7 +160,8 @@ class Decoder:
         working = np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())
         image = np.rint(255 * geometry.enlarge(working).clip(0, 1)).astype(np.uint8)
         generated = time.perf_counter()
-        confidence = confidence_map(self.latents, image, message.symbols, frame.level, geometry)
+        shown = image if realism > 0 else None
+        confidence = self.confidence.map(decoded, shown, message.symbols, frame.level, geometry)
         if settings.size is not None and settings.size != (frame.width, frame.height):
             image = np.asarray(
                 cv2.resize(

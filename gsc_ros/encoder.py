@@ -29,7 +29,7 @@ from gsc_ros.profiles import Profile, load_profile
 MIN_BUDGET = 24
 CAPTION_SHARE = 0.25  # of the budget: a longer caption is left out, the picture needs the bytes
 COMFORTABLE_PIXELS = 1 << 20  # frames above this many pixels are coded at a smaller scale
-AMPLE_LEVEL = 2  # from this quality level on, no smaller scale is tried
+AMPLE_LEVEL = 9  # from this quality level on, no smaller scale is tried
 MAX_CAPTION_AGE = 255  # frames that a caption reference can reach back
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 MIN_SIDE, MAX_SIDE = 16, 4096
-MAX_LEVEL = 15
+MAX_LEVEL = 31
 MAX_SCALE = 8
 MAX_CHANNELS = 1024
 MAX_TEXT_BYTES = 4096

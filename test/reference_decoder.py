@@ -80,11 +80,11 @@ def packet_fields(packet: bytes) -> dict:
             if byte < 128:
                 return value
 
-    assert packet[0] >> 4 == 1
+    assert packet[0] >> 4 == 2
     take(2), take(2)
     code = take(1)
     width, height = map(int, SIZES[code - 1].split("x")) if code else (varint(), varint())
-    scale, level = divmod(take(1), 16)
+    scale, level = divmod(take(1), 32)
     if packet[0] & 4:
         total, count = varint(), varint()
         rank = take((((comb(total, count) - 1).bit_length()) + 7) // 8)
@@ -221,7 +221,7 @@ def channels_of(fields: dict, tables: Path) -> dict[int, list[list[int]]]:
                 hidden = []
                 for k in range(len(net["bias"][own])):
                     value = net["bias"][own][k] + net["condition"][own][k][fields["level"]]
-                    value += sum(net["condition"][own][k][8 + j] for j in fields["ids"])
+                    value += sum(net["condition"][own][k][32 + j] for j in fields["ids"])
                     value += sum(
                         w * s
                         for j, symbols in near.items()

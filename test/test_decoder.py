@@ -26,7 +26,8 @@ def test_a_packet_of_other_weights_is_refused_by_name(encoder, decoder, photogra
         decoder.read(other)
 
 
-def test_a_level_that_the_profile_lacks_is_refused(encoder, decoder, photograph) -> None:
+def test_a_level_that_the_profile_lacks_is_refused(encoder, decoder, photograph, monkeypatch) -> None:
+    monkeypatch.setattr(decoder.latents, "levels", 9)
     frame = dataclasses.replace(encoder.encode(photograph).frame, level=9)
     with pytest.raises(BitstreamError, match="level 9"):
         decoder.read(frame)
@@ -105,7 +106,6 @@ def test_golden_packets_hold_the_symbols_they_always_held(decoder) -> None:
 
 
 def test_confidence_is_lower_where_the_picture_departs_from_what_was_received(encoder, decoder, photograph) -> None:
-    from gsc_ros.confidence import confidence_map
     from gsc_ros.latents.geometry import Geometry
 
     packet = encoder.encode(photograph, EncodeSettings(max_bytes=600)).packet
@@ -114,6 +114,8 @@ def test_confidence_is_lower_where_the_picture_departs_from_what_was_received(en
     geometry = Geometry(frame.height, frame.width, frame.scale)
     forged = result.image.copy()
     forged[100:300, 100:300] = 255 - forged[100:300, 100:300]
-    confidence = confidence_map(decoder.latents, forged, result.message.symbols, frame.level, geometry)
+    symbols = result.message.symbols
+    decoded = decoder.latents.synthesise(symbols, frame.level, geometry)
+    confidence = decoder.confidence.map(decoded, forged, symbols, frame.level, geometry)
     assert confidence[150:250, 150:250].mean() < 0.5 * result.confidence[150:250, 150:250].mean()
     assert confidence[380:, 450:].mean() > 0.8 * result.confidence[380:, 450:].mean()

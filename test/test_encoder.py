@@ -66,7 +66,7 @@ def test_a_larger_budget_gives_a_better_picture(encoder, decoder, photograph) ->
 @pytest.mark.parametrize("selection", ["order", "ssim", "rate"])
 @pytest.mark.parametrize("count", [1, 2, 4, 8, 16])
 def test_c_channels_are_sent(encoder, photograph, selection, count) -> None:
-    encoded = encoder.encode(photograph, EncodeSettings(channels=count, selection=selection, level=7))
+    encoded = encoder.encode(photograph, EncodeSettings(channels=count, selection=selection, level=31))
     assert len(encoded.frame.channel_ids) == count
 
 
@@ -93,7 +93,7 @@ def test_a_caption_that_would_starve_the_picture_is_left_out(encoder, photograph
         ({"max_bytes": 23}, "at least 24"),
         ({"channels": 0}, "1 to 20"),
         ({"channels": 21}, "1 to 20"),
-        ({"level": 8}, "0 to 7"),
+        ({"level": 32}, "0 to 31"),
         ({"selection": "best"}, "order"),
         ({"caption_refresh": 0}, "1 to 255"),
         ({"caption_mode": "fixed", "caption": "x" * 2000}, "at most 1024"),

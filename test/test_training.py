@@ -52,10 +52,47 @@ def test_a_resumed_run_of_the_codec_equals_an_uninterrupted_one(images, tmp_path
 
 
 def test_the_codec_learns(images, tmp_path) -> None:
-    config = codec_stage.CodecTraining(images=images, out=tmp_path, steps=100, batch=2, crop=96, save_every=1000)
+    from_nothing = {"learning_rate": 2.5e-4, "context_factor": 6.0}
+    config = codec_stage.CodecTraining(
+        images=images, out=tmp_path, steps=100, batch=2, crop=96, save_every=1000, **from_nothing
+    )
     losses: list[float] = []
     codec_stage.train(config, lambda step, figures: losses.append(figures["loss"]))
     assert losses[1] < 0.8 * losses[0]
+
+
+def test_training_goes_on_from_given_weights(encoder, images, tmp_path) -> None:
+    config = codec_stage.CodecTraining(
+        images=images, out=tmp_path, steps=1, batch=1, crop=96, learning_rate=0.0, start=encoder.profile.weights
+    )
+    started = codec_stage.train(config, lambda step, figures: None)
+    assert torch.equal(weights(started), weights(encoder.latents.codec))
+
+
+def test_an_unknown_precision_is_refused(images, tmp_path) -> None:
+    with pytest.raises(ValueError, match="float32 and bfloat16 are known"):
+        codec_stage.CodecTraining(images=images, out=tmp_path, precision="float8")
+
+
+def test_texture_is_missed_when_blurred_but_not_when_moved(images) -> None:
+    from torch.nn import functional as F
+
+    from gsc_ros.training.images import CropSource
+
+    x = CropSource(images, crop=160, seed=0).tensor(0, 4, "cpu")
+    blurred = F.avg_pool2d(F.pad(x, (4, 4, 4, 4), mode="replicate"), 9, stride=1)
+    moved = torch.roll(x, 1, dims=3)
+    assert flow_stage.texture_difference(x, x) == 0
+    assert flow_stage.texture_difference(moved, x) < 0.5 * flow_stage.texture_difference(blurred, x)
+
+
+def test_the_noise_is_of_unit_variance_and_mostly_grey() -> None:
+    from gsc_ros.generators.rectified_flow import COMMON, noise
+
+    sample = noise((2, 3, 200, 200), torch.Generator().manual_seed(0))
+    assert sample.var(dim=(0, 2, 3)).tolist() == pytest.approx([1, 1, 1], abs=0.05)
+    colours = torch.corrcoef(sample.permute(1, 0, 2, 3).flatten(1))
+    assert float(colours[0, 1]) == pytest.approx(COMMON, abs=0.02)
 
 
 def test_the_flow_resumes_and_predicts_better_than_nothing(encoder, images, tmp_path) -> None:

@@ -18,18 +18,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     codecs.add_argument("--images", type=Path, required=True, metavar="DIR")
     codecs.add_argument("--bytes", default="130,300,600", help="budgets, e.g. 130,300,600")
     codecs.add_argument("--codecs", default="nano,nano-sampled,av1,vvc")
+    codecs.add_argument(
+        "--match", action="store_true", help="the first codec's bytes of each image are the budget of the others"
+    )
     speed = kinds.add_parser("speed", help="milliseconds and memory of one frame")
     speed.add_argument("--size", default="768x512", metavar="WxH")
     text = kinds.add_parser("text", help="what captions cost")
     text.add_argument("--captions", type=Path, required=True, metavar="FILE", help="one caption a line")
     text.add_argument("--last", type=int, help="only the last N lines; `gsc train` holds out 1500")
-    for sub in (codecs, speed, text):
+    confidence = kinds.add_parser("confidence", help="confidence beside the true likeness, block by block")
+    confidence.add_argument("--images", type=Path, required=True, metavar="DIR")
+    confidence.add_argument("--bytes", default="130,300,600", help="budgets, e.g. 130,300,600")
+    confidence.add_argument("--realism", type=float, default=0.0)
+    for sub in (codecs, speed, text, confidence):
         sub.add_argument("--profile", default="nano")
         sub.add_argument("--json", action="store_true")
 
 
 def run(options: argparse.Namespace) -> None:
-    {"codecs": _codecs, "speed": _speed, "text": _text}[options.kind](options)
+    {"codecs": _codecs, "speed": _speed, "text": _text, "confidence": _confidence}[options.kind](options)
 
 
 def _codecs(options: argparse.Namespace) -> None:
@@ -39,15 +46,14 @@ def _codecs(options: argparse.Namespace) -> None:
     from gsc_ros.evaluation.codec_bench import measure
     from gsc_ros.sources import image_folder
 
-    try:
-        budgets = [int(part) for part in options.bytes.split(",")]
-    except ValueError as error:
-        raise UsageError(f"--bytes {options.bytes}: numbers separated by commas, e.g. 130,300,600") from error
+    budgets = _budgets(options.bytes)
     names = options.codecs.split(",")
     count = sum(1 for _ in image_folder(options.images))
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("images", total=count * len(names))
-        rows = list(measure(options.images, budgets, names, options.profile, lambda: bar.advance(task)))
+        rows = list(
+            measure(options.images, budgets, names, options.profile, lambda: bar.advance(task), match=options.match)
+        )
     if options.json:
         print(json.dumps([dataclasses.asdict(row) for row in rows]))
         return
@@ -56,6 +62,38 @@ def _codecs(options: argparse.Namespace) -> None:
     for row in rows:
         print(
             f"| {row.codec} | {row.budget} | {row.bytes:.0f} | {row.max_bytes} | {row.over} of {row.images} | {row.psnr:.2f} | {row.ms_ssim:.3f} | {row.gradient_energy:.2f} |"
+        )
+
+
+def _budgets(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise UsageError(f"--bytes {text}: numbers separated by commas, e.g. 130,300,600") from error
+
+
+def _confidence(options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from gsc_ros.evaluation.confidence_bench import measure
+    from gsc_ros.sources import image_folder
+
+    count = sum(1 for _ in image_folder(options.images))
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("images", total=count)
+        figures = measure(
+            options.images, _budgets(options.bytes), options.profile, options.realism, lambda: bar.advance(task)
+        )
+    if options.json:
+        print(json.dumps(dataclasses.asdict(figures)))
+        return
+    print(f"{figures.blocks} blocks, rank correlation of confidence and SSIM {figures.rank_correlation:.2f}\n")
+    print("| confidence | share of blocks | mean confidence | mean SSIM | mean absolute error |")
+    print("|---|---|---|---|---|")
+    for row in figures.bins:
+        print(
+            f"| {row.low:.1f} to {row.high:.1f} | {row.share:.2f} | {row.confidence:.2f} | {row.ssim:.2f} | {row.error:.1f} |"
         )
 
 

@@ -68,11 +68,14 @@ def run(options: argparse.Namespace) -> None:
 
 
 def settings(kind: Callable[..., Settings], values: dict[str, Any], common: dict[str, Any]) -> Settings:
-    """The settings of one stage; an unknown name is a UsageError."""
+    """The settings of one stage; an unknown name or a value out of range is a UsageError."""
     known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(set(values) - known):
         raise UsageError(f"unknown setting {', '.join(unknown)} in the config: {', '.join(sorted(known))} are known")
-    return kind(**{**values, **common})
+    try:
+        return kind(**{**values, **common})
+    except ValueError as error:
+        raise UsageError(f"the config: {error}") from error
 
 
 def curves(folder: Path) -> Callable[[int, dict[str, float]], None]:

@@ -53,28 +53,28 @@ def nano(profile: str, *, realism: float, caption: bool, selection: str | None =
     return code
 
 
-def peer(name: str) -> Coding:
-    """A classical codec; what it made of an image is kept for the next budget."""
+def peer(name: str, most: int) -> Coding:
+    """A classical codec; what it made of an image, up to ``most`` bytes, is kept for the next budget."""
     last: dict[int, Any] = {}
 
     def code(image: Image, budget: int) -> tuple[int, Image]:
         if id(image) not in last:
             last.clear()
-            last[id(image)] = peers.candidates(image, name)
+            last[id(image)] = peers.candidates(image, name, most)
         chosen = peers.best(image, last[id(image)], budget)
         return chosen.bytes, chosen.picture
 
     return code
 
 
-def codings(names: Sequence[str], profile: str) -> dict[str, Coding]:
+def codings(names: Sequence[str], profile: str, most: int) -> dict[str, Coding]:
     """The codecs called ``names``: nano, nano-sampled, nano-ssim, nano-rate, av1, vvc; raises ValueError for others."""
     known: dict[str, Callable[[], Coding]] = {
         "nano": lambda: nano(profile, realism=0.0, caption=False),
         "nano-sampled": lambda: nano(profile, realism=1.0, caption=True),
         "nano-ssim": lambda: nano(profile, realism=0.0, caption=False, selection="ssim"),
         "nano-rate": lambda: nano(profile, realism=0.0, caption=False, selection="rate"),
-        **{name: partial(peer, name) for name in peers.PEERS},
+        **{name: partial(peer, name, most) for name in peers.PEERS},
     }
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"unknown codec {', '.join(unknown)}: {', '.join(known)} are known")
@@ -82,16 +82,28 @@ def codings(names: Sequence[str], profile: str) -> dict[str, Coding]:
 
 
 def measure(
-    images: Path, budgets: Sequence[int], names: Sequence[str], profile: str, done: Callable[[], None]
+    images: Path,
+    budgets: Sequence[int],
+    names: Sequence[str],
+    profile: str,
+    done: Callable[[], None],
+    *,
+    match: bool = False,
 ) -> Iterator[Row]:
-    """The rows, codec by codec; ``done`` is called after each image and codec."""
+    """The rows, codec by codec; ``done`` is called after each image and codec.
+
+    ``match``: every codec after the first may spend, on each image, what the first one spent on it.
+    """
     pictures = list(image_folder(images))
-    for name, code in codings(names, profile).items():
+    allowed = {(index, budget): budget for index in range(len(pictures)) for budget in budgets}
+    for name, code in codings(names, profile, max(budgets)).items():
         figures: dict[int, list[tuple[float, ...]]] = {budget: [] for budget in budgets}
-        for image in pictures:
+        for index, image in enumerate(pictures):
             detail = max(gradient_energy(image), 1e-9)
             for budget in budgets:
-                size, picture = code(image, budget)
+                size, picture = code(image, allowed[index, budget])
+                if match and name == names[0]:
+                    allowed[index, budget] = size
                 figures[budget].append(
                     (size, psnr(image, picture), ms_ssim(image, picture), gradient_energy(picture) / detail)
                 )

@@ -29,9 +29,7 @@ def ms_ssim(original: NDArray[np.uint8], picture: NDArray[np.uint8]) -> float:
 
 
 def gradient_energy(image: NDArray[np.uint8]) -> float:
-    """Mean squared difference of neighbouring pixels of the grey image: how much detail there is."""
+    """Mean length of the gradient of the grey image, in grey levels a pixel: how much detail there is."""
     grey = image.astype(np.float32).mean(axis=2)
-    return float(
-        np.square(np.diff(grey, axis=0)).mean(dtype=np.float64)
-        + np.square(np.diff(grey, axis=1)).mean(dtype=np.float64)
-    )
+    across, down = np.diff(grey, axis=1)[:-1], np.diff(grey, axis=0)[:, :-1]
+    return float(np.hypot(across, down).mean(dtype=np.float64))

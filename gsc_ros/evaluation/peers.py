@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from gsc_ros.evaluation.metrics import ms_ssim
 
 Image = NDArray[np.uint8]
-SCALES = (1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 6, 1 / 8, 1 / 10)
+# Their bytes lie 10 to 20 % apart, so that a budget is filled about as well as our codec fills it.
+DIVISORS = (1, 1.25, 1.5, 1.75, 2, 2.25, 2.5, 2.75, 3, 3.33, 3.67, 4, 4.5, 5, 5.5, 6, 6.67, 7.33, 8, 9, 10, 12)
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,6 @@ class Candidate:
 
     bytes: int
     picture: Image
-
-
-def _resized(image: Image, size: tuple[int, int], interpolation: int) -> Image:
-    return np.asarray(cv2.resize(image, size, interpolation=interpolation), dtype=np.uint8)
 
 
 def av1(small: Image) -> tuple[int, Image]:
@@ -78,17 +75,24 @@ def vvc(small: Image) -> tuple[int, Image]:
         return stream.stat().st_size, pixels[:height, :width]
 
 
+ABANDON = 1.5  # a scale that takes so many times the bytes allowed is the last one tried
 PEERS: dict[str, Callable[[Image], tuple[int, Image]]] = {"av1": av1, "vvc": vvc}
 
 
-def candidates(image: Image, peer: str) -> list[Candidate]:
-    """``image`` coded by ``peer`` at every scale: averaged down, bicubic up."""
+def candidates(image: Image, peer: str, most: int) -> list[Candidate]:
+    """``image`` coded by ``peer`` at every scale that may come below ``most`` bytes: Lanczos down, bicubic up."""
+    from PIL import Image as Pillow
+
     height, width = image.shape[:2]
-    found = []
-    for scale in SCALES:
-        size = (max(16, round(width * scale)), max(16, round(height * scale)))
-        payload, small = PEERS[peer](_resized(image, size, cv2.INTER_AREA))
-        found.append(Candidate(bytes=payload, picture=_resized(small, (width, height), cv2.INTER_CUBIC)))
+    found: list[Candidate] = []
+    for divisor in reversed(DIVISORS):
+        size = (max(16, round(width / divisor)), max(16, round(height / divisor)))
+        small = np.asarray(Pillow.fromarray(image).resize(size, Pillow.Resampling.LANCZOS))
+        payload, decoded = PEERS[peer](small)
+        picture = np.asarray(cv2.resize(decoded, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+        found.append(Candidate(bytes=payload, picture=picture))
+        if payload > ABANDON * most:
+            break
     return found
 
 

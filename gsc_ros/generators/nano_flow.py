@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gsc_ros.generators.flow_network import RESIDUAL_SCALE, FlowNetwork
-from gsc_ros.generators.rectified_flow import sample
+from gsc_ros.generators.rectified_flow import noise, sample
 from gsc_ros.generators.text_embedding import bag_of_words
 from gsc_ros.latents.nano import Decoded
 
@@ -35,10 +35,10 @@ class NanoFlow:
         if not 1 <= steps <= MAX_STEPS:
             raise ValueError(f"steps {steps}: 1 to {MAX_STEPS} are allowed")
         fidelity = decoded.image.clamp(0, 1)[None]
-        noise = torch.randn(fidelity.shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
+        start = noise(fidelity.shape, torch.Generator().manual_seed(seed)).to(self.device)
         with torch.inference_mode():
             guidance = self.network.guidance(
                 fidelity, decoded.control, condition, bag_of_words([caption]).to(self.device)
             )
-            residual = sample(lambda z, t: self.network(z, t, guidance), noise, steps)
+            residual = sample(lambda z, t: self.network(z, t, guidance), start, steps)
         return (fidelity + RESIDUAL_SCALE * residual).clamp(0, 1)[0]

@@ -9,16 +9,30 @@ with the direction of t reversed; this is FLUX's convention.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+COMMON = 0.9  # of the noise's variance, shared by the colours
 
 
 def interpolate(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """z_t for data ``x`` and ``noise`` (B,...) at times ``t`` (B,) in 0..1."""
     t = t.view(-1, *[1] * (x.dim() - 1))
     return (1 - t) * x + t * noise
+
+
+def noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Gaussian noise (B,3,h,w) of unit variance, mostly the same in R, G and B.
+
+    What a fidelity image lacks is mainly luma. Noise that is independent in the three colours
+    asks the network to take colour out again, and what it leaves are coloured specks.
+    """
+    batch, colours, height, width = shape
+    grey = torch.randn((batch, 1, height, width), generator=generator)
+    own = torch.randn((batch, colours, height, width), generator=generator)
+    return COMMON**0.5 * grey + (1 - COMMON) ** 0.5 * own
 
 
 def timesteps(steps: int) -> list[float]:

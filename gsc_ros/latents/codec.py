@@ -12,7 +12,7 @@ from gsc_ros.entropy.context import ContextModel, bits
 from gsc_ros.latents.layout import LatentLayout
 from gsc_ros.latents.transform import Analysis, Steps, Synthesis
 
-LEVELS = 8
+LEVELS = 32
 
 
 @dataclass(frozen=True)
@@ -42,22 +42,27 @@ class NanoCodec(nn.Module):
         """(B, levels + channels): the level one-hot, then which channels were sent."""
         return torch.cat([F.one_hot(level, self.levels).to(sent.dtype), sent], dim=1)
 
-    def forward(self, x: Tensor, level: Tensor, sent: Tensor, *, hard: bool = False) -> CodecOutput:
+    def forward(self, x: Tensor, level: Tensor, sent: Tensor) -> CodecOutput:
         """One pass at quality ``level`` (B,) with the channels ``sent`` (B,N) of 0 and 1.
 
-        The rate is taken at symbols with uniform noise (``hard``: at the rounded ones), the
-        image always at rounded ones with a straight-through gradient.
+        Image and bits are those of rounded symbols. The image's gradient passes straight through
+        the rounding. That of the bits reaches the context model at the rounded symbols, which it
+        has to code, and the transforms at symbols with uniform noise: its expectation is the
+        difference between the bits of the next symbol up and down, which the slope at a
+        rounded symbol is not.
         """
         lead = self.layout.counts[0]
         masks = sent[:, :lead, None, None], sent[:, lead:, None, None]
         steps = self.steps(level)
         condition = self.condition(level, sent)
-        scaled = [y / step for y, step in zip(self.analysis(x), steps, strict=True)]
+        scaled = [y.float() / step for y, step in zip(self.analysis(x), steps, strict=True)]
         rounded = [(s + (s.round() - s).detach()) * m for s, m in zip(scaled, masks, strict=True)]
-        models = self.context(rounded[0], rounded[1], condition)
+        with torch.autocast(x.device.type, enabled=False):  # whole numbers: they need all their digits
+            models = self.context(rounded[0], rounded[1], condition)
         total = torch.zeros(x.shape[0], device=x.device)
         for value, near, mask, (mu, log_scale) in zip(scaled, rounded, masks, models, strict=True):
-            at = near if hard else value + torch.rand_like(value) - 0.5
-            total = total + (bits(at, mu, log_scale) * mask).sum(dim=(1, 2, 3))
+            exact = bits(near.detach(), mu, log_scale)
+            noisy = bits(value + torch.rand_like(value) - 0.5, mu.detach(), log_scale.detach())
+            total = total + ((exact + noisy - noisy.detach()) * mask).sum(dim=(1, 2, 3))
         image = self.synthesis(rounded[0] * steps[0], rounded[1] * steps[1], condition)
-        return CodecOutput(image=image, bits=total, symbols=(rounded[0], rounded[1]))
+        return CodecOutput(image=image.float(), bits=total, symbols=(rounded[0], rounded[1]))

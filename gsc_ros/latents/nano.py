@@ -23,10 +23,16 @@ Symbols = dict[int, NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Decoded:
-    """What the latents of one frame say: the fidelity image (3,h,w) and the control map for the generator."""
+    """What the latents of one frame say.
+
+    image     the fidelity image (3,h,w), nominally 0..1
+    control   y_hat of all channels on the finer grid (1,N,r,c): the generator's control map
+    features  what the decoder made of it at each position of that grid (F,r,c)
+    """
 
     image: Tensor
     control: Tensor
+    features: Tensor
 
 
 class NanoLatents:
@@ -59,15 +65,13 @@ class NanoLatents:
         planes = [plane for group in groups for plane in group[0].cpu().numpy()]
         return dict(enumerate(planes))
 
-    def quantise(self, planes: Mapping[int, NDArray[np.float32]], level: int, *, threshold: float = 0.5) -> Symbols:
-        """Symbols at quality ``level``; values below ``threshold`` steps (0.5..1) become 0."""
+    def quantise(self, planes: Mapping[int, NDArray[np.float32]], level: int, rounding: float = 0.5) -> Symbols:
+        """Symbols at quality ``level``: whole numbers of steps, towards zero below ``rounding`` of the next."""
         symbols = {}
         for channel, plane in planes.items():
-            scaled = plane / self.step[level, channel]
-            rounded = np.rint(scaled)
-            if threshold > 0.5:
-                rounded[np.abs(scaled) < threshold] = 0.0
-            symbols[channel] = np.clip(rounded, -WIDEST, WIDEST).astype(np.int64)
+            steps = plane / self.step[level, channel]
+            whole = np.copysign(np.floor(np.abs(steps) + (1.0 - rounding)), steps)
+            symbols[channel] = np.clip(whole, -WIDEST, WIDEST).astype(np.int64)
         return symbols
 
     def synthesise(self, symbols: Mapping[int, NDArray[np.int64]], level: int, geometry: Geometry) -> Decoded:
@@ -75,8 +79,9 @@ class NanoLatents:
         lead, rest = self.dense(symbols, level, geometry)
         condition = self.condition(list(symbols), level)
         with torch.inference_mode():
-            image = self.codec.synthesis(lead, rest, condition)[0]
-        return Decoded(image=image, control=self.control_map(lead, rest))
+            features = self.codec.synthesis.features(lead, rest, condition)
+            image = self.codec.synthesis.image(features)
+        return Decoded(image=image[0], control=self.control_map(lead, rest), features=features[0])
 
     def dense(self, symbols: Mapping[int, NDArray[np.int64]], level: int, geometry: Geometry) -> tuple[Tensor, Tensor]:
         """y_hat of both grids, (1,4,r,c) and (1,16,2r,2c), zero where a channel was not sent."""

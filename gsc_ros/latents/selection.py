@@ -14,14 +14,19 @@ SELECTIONS: tuple[str, ...] = get_args(Selection)
 C1, C2 = 0.01**2, 0.03**2
 
 
-def ssim(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Mean SSIM (Wang et al. 2004) of two planes in 0..1, Gaussian window of sigma 1.5."""
+def ssim_map(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """SSIM (Wang et al. 2004) at every position of two planes in 0..1, Gaussian window of sigma 1.5."""
     blur = lambda plane: cv2.GaussianBlur(plane, (7, 7), 1.5, borderType=cv2.BORDER_REPLICATE)  # noqa: E731
     mean_a, mean_b = blur(a), blur(b)
     var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
     cov = blur(a * b) - mean_a * mean_b
     value = (2 * mean_a * mean_b + C1) * (2 * cov + C2) / ((mean_a**2 + mean_b**2 + C1) * (var_a + var_b + C2))
-    return float(value.mean())
+    return np.asarray(value, dtype=np.float32)
+
+
+def ssim(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Mean of :func:`ssim_map`."""
+    return float(ssim_map(a, b).mean())
 
 
 def _unit(plane: NDArray[np.floating]) -> NDArray[np.float32] | None:

@@ -108,13 +108,16 @@ class Synthesis(nn.Module):
         self.out = nn.Conv2d(w4, 48, 1)
 
     def features(self, y64: Tensor, y32: Tensor, condition: Tensor) -> Tensor:
-        """The decoder's features at 1/4 of the working resolution, (B,48,h/4,w/4)."""
+        """What the decoder knows at each position of the finer grid, (B,160,h/16,w/16)."""
         bias = self.condition(condition)[:, :, None, None]
-        mid = self.coarse(self.in64(y64) + bias) + self.in32(y32) + bias
-        return self.fine(self.mid(mid))
+        return self.mid(self.coarse(self.in64(y64) + bias) + self.in32(y32) + bias)
+
+    def image(self, features: Tensor) -> Tensor:
+        """The fidelity image of :meth:`features`."""
+        return 0.5 + 0.5 * F.pixel_shuffle(self.out(self.fine(features)), 4)
 
     def forward(self, y64: Tensor, y32: Tensor, condition: Tensor) -> Tensor:
-        return 0.5 + 0.5 * F.pixel_shuffle(self.out(self.features(y64, y32, condition)), 4)
+        return self.image(self.features(y64, y32, condition))
 
 
 class Steps(nn.Module):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from gsc_ros.latents.codec import NanoCodec
@@ -19,17 +21,20 @@ class CodecTraining(loop.TrainingSettings):
     """Settings of stage one.
 
     lambda of level q is ``rate_weight * rate_ratio**q`` per bit per pixel of the full frame.
-    ``hard_from`` is the part of the run after which the rate is taken at rounded symbols.
+    ``squared_error`` is the weight at the finest level, falling to nothing at the coarsest;
+    ``chroma`` is the same at all.
+    ``start`` is a folder with the ``codec.safetensors`` to go on from; without one, training
+    starts from the principal components of the images.
     """
 
-    steps: int = 5200
-    learning_rate: float = 2.5e-4
-    context_factor: float = 6.0
+    steps: int = 5000
+    learning_rate: float = 1.5e-4
+    context_factor: float = 4.0
     rate_weight: float = 160.0
-    rate_ratio: float = 0.59
-    squared_error: float = 20.0
-    chroma: float = 20.0
-    hard_from: float = 0.8
+    rate_ratio: float = 0.888
+    squared_error: float = 16.0
+    chroma: float = 12.0
+    start: Path | str | None = None
 
 
 def chroma_of(x: Tensor) -> Tensor:
@@ -57,11 +62,15 @@ def draw_sent(generator: torch.Generator, batch: int, channels: int) -> Tensor:
     return sent
 
 
-def distortion(image: Tensor, x: Tensor, config: CodecTraining) -> Tensor:
-    """1 - MS-SSIM plus squared errors of colour and chroma, for each frame: (B,)."""
+def distortion(image: Tensor, x: Tensor, fineness: Tensor, config: CodecTraining) -> Tensor:
+    """1 - MS-SSIM plus squared errors of colour and chroma, for each frame: (B,).
+
+    ``fineness`` (B,) is 0 at the coarsest quality level and 1 at the finest. The fewer the bytes,
+    the less the squared error is worth: what it asks for there is a blur.
+    """
     squared = (image - x).square().mean(dim=(1, 2, 3))
     chroma = (chroma_of(image) - chroma_of(x)).square().mean(dim=(1, 2, 3))
-    return 1 - ms_ssim(image, x) + config.squared_error * squared + config.chroma * chroma
+    return 1 - ms_ssim(image, x) + config.squared_error * fineness * squared + config.chroma * chroma
 
 
 def train(config: CodecTraining, report: loop.Report) -> NanoCodec:
@@ -69,7 +78,10 @@ def train(config: CodecTraining, report: loop.Report) -> NanoCodec:
     torch.manual_seed(config.seed)
     source = CropSource(config.images, crop=config.crop, seed=config.seed)
     codec = NanoCodec()
-    principal_components(codec, source)
+    if config.start is None:
+        principal_components(codec, source)
+    else:
+        codec.load_state_dict(load_file(Path(config.start) / "codec.safetensors"))
 
     def step_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         generator = loop.generator_of(config, step)
@@ -77,8 +89,9 @@ def train(config: CodecTraining, report: loop.Report) -> NanoCodec:
         x = source.tensor(step, config.batch, config.device)
         level = torch.randint(codec.levels, (config.batch,), generator=generator).to(config.device)
         sent = draw_sent(generator, config.batch, codec.layout.channels).to(config.device)
-        output = codec(x, level, sent, hard=step >= config.hard_from * config.steps)
-        worse = distortion(output.image, x, config)
+        with config.wide_layers():
+            output = codec(x, level, sent)
+        worse = distortion(output.image, x, level / (codec.levels - 1), config)
         bpp = output.bits / (4 * config.crop**2)
         weight = config.rate_weight * config.rate_ratio ** level.float()
         return (worse + weight * bpp).mean(), {"distortion": worse.mean(), "bpp": bpp.mean()}

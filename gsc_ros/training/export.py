@@ -16,12 +16,13 @@ from gsc_ros.generators.flow_network import FlowNetwork
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.nano import NanoLatents
-from gsc_ros.training import checkpoint
+from gsc_ros.training import checkpoint, confidence
 from gsc_ros.training.images import image_files, read_rgb
 from gsc_ros.training.tables import fit, quantise
 from gsc_ros.training.text import build
 
 HELD_OUT = 1500  # captions at the end of the corpus that the table never sees
+LEVELS_APART = 3  # of the levels at which frequencies are counted: neighbours say much the same
 DESCRIPTOR_REPEATS = 4  # how often a descriptor caption counts against one of the corpus
 
 
@@ -74,7 +75,7 @@ def _padded(view: NDArray[np.uint8], geometry: Geometry, latents: NanoLatents) -
 
 
 def export_codec(checkpoint_path: Path, images: Path, out: Path, *, views: int = 120) -> NanoLatents:
-    """Write ``codec.safetensors`` and ``channels.safetensors``; returns the latents as they will be loaded."""
+    """Write the files of the codec, its tables and its confidence; returns the latents as they will be loaded."""
     codec = averaged(checkpoint_path, "average", NanoCodec())
     assert isinstance(codec, NanoCodec)
     half_precision(codec, out / "codec.safetensors")
@@ -84,18 +85,24 @@ def export_codec(checkpoint_path: Path, images: Path, out: Path, *, views: int =
     codec.gain.copy_(measure_gain(latents, images, latents.levels // 2))
     half_precision(codec, out / "codec.safetensors")
     fit_tables(latents, tables, images, views=views).save(out / "channels.safetensors")
-    return NanoLatents.load(out)
+    latents = NanoLatents.load(out)
+    padded = (
+        _padded(view, Geometry(2 * view.shape[0], 2 * view.shape[1], 1), latents)
+        for view in training_views(images, views)
+    )
+    confidence.fit(latents, padded).save(out)
+    return latents
 
 
 def fit_tables(latents: NanoLatents, tables: ChannelTables, images: Path, *, views: int) -> ChannelTables:
-    """``tables`` with frequencies fitted to the symbols of real images at every level."""
+    """``tables`` with frequencies fitted to the symbols of real images at levels spread over all."""
     observations: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     for view in training_views(images, views):
         geometry = Geometry(2 * view.shape[0], 2 * view.shape[1], 1)
         planes = latents.analyse(latents.tensor(_padded(view, geometry, latents)))
         observations.extend(
             latents.coder.statistics(latents.quantise(planes, level), level, *geometry.nominal)
-            for level in range(latents.levels)
+            for level in range(0, latents.levels, LEVELS_APART)
         )
     return fit(tables, observations)
 

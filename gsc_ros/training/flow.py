@@ -10,20 +10,23 @@ from torch.nn import functional as F
 
 from gsc_ros.captioners.descriptor import DescriptorCaptioner
 from gsc_ros.generators.flow_network import RESIDUAL_SCALE, FlowNetwork
-from gsc_ros.generators.rectified_flow import interpolate
+from gsc_ros.generators.nano_flow import MAX_STEPS
+from gsc_ros.generators.rectified_flow import interpolate, noise, timesteps
 from gsc_ros.generators.text_embedding import bag_of_words
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.nano import NanoLatents
 from gsc_ros.training import loop
-from gsc_ros.training.codec import draw_sent
+from gsc_ros.training.codec import chroma_of, draw_sent
 from gsc_ros.training.images import CropSource
+
+CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlowTraining(loop.TrainingSettings):
     """Settings of stage two.
 
-    ``texture`` weighs the difference in local gradient energy; captions and latents are left
+    ``texture`` weighs the difference in local structure; captions and latents are left
     out of ``drop_text`` and ``drop_latent`` of the crops.
     """
 
@@ -35,11 +38,36 @@ class FlowTraining(loop.TrainingSettings):
     drop_latent: float = 0.03
 
 
-def texture_energy(image: Tensor) -> Tensor:
-    """Root mean squared gradient in blocks of 8x8 pixels: how much texture is where, wherever exactly."""
-    grey = image.mean(dim=1, keepdim=True)
-    across, down = grey[..., :-1, 1:] - grey[..., :-1, :-1], grey[..., 1:, :-1] - grey[..., :-1, :-1]
-    return (F.avg_pool2d(across**2 + down**2, 8, ceil_mode=True) + 1e-5).sqrt()
+def texture(image: Tensor) -> list[Tensor]:
+    """How much structure of which size and direction is where, wherever exactly.
+
+    For luma and chroma of ``image`` (B,3,h,w), at full, half and quarter size: root mean squared
+    differences across, down and along both diagonals, in blocks of 8x8 pixels of that size.
+    """
+    planes = torch.cat([0.299 * image[:, :1] + 0.587 * image[:, 1:2] + 0.114 * image[:, 2:], chroma_of(image)], dim=1)
+    found = []
+    for _ in range(3):
+        here, right, below, beyond = (planes[..., y : y - 1 or None, x : x - 1 or None] for y, x in CORNERS)
+        differences = torch.cat([right - here, below - here, beyond - here, right - below], dim=1)
+        found.append((F.avg_pool2d(differences.square(), 8, ceil_mode=True) + 1e-5).sqrt())
+        planes = F.avg_pool2d(planes, 2)
+    return found
+
+
+def texture_difference(painted: Tensor, x: Tensor) -> Tensor:
+    """Mean difference in :func:`texture`, block by block and in the mean over the crop."""
+    pairs = list(zip(texture(painted), texture(x), strict=True))
+    local = torch.stack([(a - b).abs().mean() for a, b in pairs])
+    overall = torch.stack([(a - b).mean(dim=(2, 3)).abs().mean() for a, b in pairs])
+    return (local + overall).mean()
+
+
+def draw_times(generator: torch.Generator, batch: int) -> Tensor:
+    """Times t of a batch: half of them those that four steps visit, half any that up to sixteen steps visit."""
+    visited = torch.tensor(timesteps(4)[:-1])[torch.randint(4, (batch,), generator=generator)]
+    least = timesteps(MAX_STEPS)[-2]
+    any_time = least + (1 - least) * torch.rand(batch, generator=generator)
+    return torch.where(torch.rand(batch, generator=generator) < 0.5, visited, any_time)
 
 
 def train(config: FlowTraining, codec: NanoCodec, report: loop.Report) -> FlowNetwork:
@@ -64,21 +92,22 @@ def train(config: FlowTraining, codec: NanoCodec, report: loop.Report) -> FlowNe
             "" if quiet else captioner.caption(crop.permute(1, 2, 0).contiguous().numpy())
             for crop, quiet in zip(crops, silent.tolist(), strict=True)
         ]
-        t = torch.rand(config.batch, generator=generator).to(config.device)
-        noise = torch.randn(x.shape, generator=generator).to(config.device)
-        with torch.no_grad():
-            output = codec(x, level, sent, hard=True)
+        t = draw_times(generator, config.batch).to(config.device)
+        start = noise(x.shape, generator).to(config.device)
+        with torch.no_grad(), config.wide_layers():
+            output = codec(x, level, sent)
             fidelity = output.image.clamp(0, 1)
             steps = codec.steps(level)
             control = NanoLatents.control_map(output.symbols[0] * steps[0], output.symbols[1] * steps[1])
         residual = (x - fidelity) / RESIDUAL_SCALE
         bags = bag_of_words(captions).to(config.device)
-        guidance = network.guidance(fidelity, control, codec.condition(level, sent), bags)
-        predicted = network(interpolate(residual, noise, t), t, guidance)
+        with config.wide_layers():
+            guidance = network.guidance(fidelity, control, codec.condition(level, sent), bags)
+            predicted = network(interpolate(residual, start, t), t, guidance).float()
         error = (predicted - residual).square().mean()
         painted = fidelity + RESIDUAL_SCALE * predicted
-        texture = (texture_energy(painted) - texture_energy(x)).abs().mean() / RESIDUAL_SCALE
-        return error + config.texture * texture, {"squared_error": error, "texture": texture}
+        unlike = texture_difference(painted, x) / RESIDUAL_SCALE
+        return error + config.texture * unlike, {"squared_error": error, "texture": unlike}
 
     groups = [{"params": list(network.parameters()), "factor": 1.0}]
     return loop.run(network, groups, step_loss, config, config.out / "flow.pt", report)
