@@ -49,6 +49,13 @@ def test_matched_bytes_are_the_first_codecs(photographs) -> None:
     assert second.over == 0
 
 
+def test_at_most_c_channels_are_spent(photographs) -> None:
+    (few,) = codec_bench.measure(photographs, [400], ["nano"], "nano", lambda: None, channels=1)
+    (all_of_them,) = codec_bench.measure(photographs, [400], ["nano"], "nano", lambda: None)
+    assert few.bytes < 0.5 * all_of_them.bytes
+    assert few.ms_ssim < all_of_them.ms_ssim
+
+
 def test_an_unknown_codec_is_named(photographs) -> None:
     with pytest.raises(ValueError, match="unknown codec jpeg2001"):
         next(codec_bench.measure(photographs, [400], ["jpeg2001"], "nano", lambda: None))

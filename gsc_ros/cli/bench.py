@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     codecs.add_argument("--images", type=Path, required=True, metavar="DIR")
     codecs.add_argument("--bytes", default="130,300,600", help="budgets, e.g. 130,300,600")
     codecs.add_argument("--codecs", default="nano,nano-sampled,av1,vvc")
+    codecs.add_argument("--channels", type=int, metavar="C", help="our codecs send at most C latent channels")
     codecs.add_argument(
         "--match", action="store_true", help="the first codec's bytes of each image are the budget of the others"
     )
@@ -52,7 +53,15 @@ def _codecs(options: argparse.Namespace) -> None:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("images", total=count * len(names))
         rows = list(
-            measure(options.images, budgets, names, options.profile, lambda: bar.advance(task), match=options.match)
+            measure(
+                options.images,
+                budgets,
+                names,
+                options.profile,
+                lambda: bar.advance(task),
+                match=options.match,
+                channels=options.channels,
+            )
         )
     if options.json:
         print(json.dumps([dataclasses.asdict(row) for row in rows]))

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--confidence",
         type=Path,
         metavar="OUT.png",
-        help="write the confidence map too, white: agrees with what was received",
+        help="write the confidence map too, white: likely to be alike",
     )
     parser.add_argument("--mark", action="store_true", help="draw the word GENERATED into the picture")
     parser.add_argument("--profile", default="nano", metavar="P")

@@ -36,7 +36,7 @@ class Row:
 Coding = Callable[[Image, int], tuple[int, Image]]
 
 
-def nano(profile: str, *, realism: float, caption: bool, selection: str | None = None) -> Coding:
+def nano(profile: str, channels: int | None, *, realism: float, caption: bool, selection: str | None = None) -> Coding:
     """Our codec: packet bytes with head, and the picture at ``realism``."""
     from gsc_ros.decoder import Decoder, DecodeSettings
     from gsc_ros.encoder import Encoder, EncodeSettings
@@ -45,7 +45,11 @@ def nano(profile: str, *, realism: float, caption: bool, selection: str | None =
 
     def code(image: Image, budget: int) -> tuple[int, Image]:
         settings = EncodeSettings(
-            max_bytes=budget, caption_mode="descriptor" if caption else "off", caption_refresh=1, selection=selection
+            max_bytes=budget,
+            channels=channels,
+            caption_mode="descriptor" if caption else "off",
+            caption_refresh=1,
+            selection=selection,
         )
         packet = encoder.encode(image, settings).packet
         return len(packet), decoder.decode(packet, DecodeSettings(realism=realism)).image
@@ -67,13 +71,13 @@ def peer(name: str, most: int) -> Coding:
     return code
 
 
-def codings(names: Sequence[str], profile: str, most: int) -> dict[str, Coding]:
+def codings(names: Sequence[str], profile: str, most: int, channels: int | None) -> dict[str, Coding]:
     """The codecs called ``names``: nano, nano-sampled, nano-ssim, nano-rate, av1, vvc; raises ValueError for others."""
     known: dict[str, Callable[[], Coding]] = {
-        "nano": lambda: nano(profile, realism=0.0, caption=False),
-        "nano-sampled": lambda: nano(profile, realism=1.0, caption=True),
-        "nano-ssim": lambda: nano(profile, realism=0.0, caption=False, selection="ssim"),
-        "nano-rate": lambda: nano(profile, realism=0.0, caption=False, selection="rate"),
+        "nano": lambda: nano(profile, channels, realism=0.0, caption=False),
+        "nano-sampled": lambda: nano(profile, channels, realism=1.0, caption=True),
+        "nano-ssim": lambda: nano(profile, channels, realism=0.0, caption=False, selection="ssim"),
+        "nano-rate": lambda: nano(profile, channels, realism=0.0, caption=False, selection="rate"),
         **{name: partial(peer, name, most) for name in peers.PEERS},
     }
     if unknown := [name for name in names if name not in known]:
@@ -89,14 +93,15 @@ def measure(
     done: Callable[[], None],
     *,
     match: bool = False,
+    channels: int | None = None,
 ) -> Iterator[Row]:
     """The rows, codec by codec; ``done`` is called after each image and codec.
 
-    ``match``: every codec after the first may spend, on each image, what the first one spent on it.
+    ``channels``: ours send at most C of them. ``match``: every codec after the first may spend, on each image, what the first one spent on it.
     """
     pictures = list(image_folder(images))
     allowed = {(index, budget): budget for index in range(len(pictures)) for budget in budgets}
-    for name, code in codings(names, profile, max(budgets)).items():
+    for name, code in codings(names, profile, max(budgets), channels).items():
         figures: dict[int, list[tuple[float, ...]]] = {budget: [] for budget in budgets}
         for index, image in enumerate(pictures):
             detail = max(gradient_energy(image), 1e-9)

@@ -18,7 +18,7 @@ from gsc_ros.marking import mark_generated
 
 COLUMN = 420
 ROWS = 4
-NOTE = "The right-hand pictures are generated from the bytes shown. What the confidence map shows dark disagrees with what was received."
+NOTE = "The right-hand pictures are generated from the bytes shown. Where the confidence map is dark, expect them to be unlike the scene."
 
 
 def pick(shown: Sequence[Shown], count: int = ROWS) -> list[Shown]:
@@ -49,9 +49,7 @@ def side_by_side(shown: Sequence[Shown]) -> NDArray[np.uint8]:
         cv2.putText(strip, text, (6, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (20, 20, 20), 1, cv2.LINE_AA)
         rows += [panels, strip]
     head = np.full((30, rows[0].shape[1], 3), 255, dtype=np.uint8)
-    for index, title in enumerate(
-        ("original", "generated reconstruction", "confidence (bright: agrees with what was received)")
-    ):
+    for index, title in enumerate(("original", "generated reconstruction", "confidence (bright: likely to be alike)")):
         cv2.putText(head, title, (6 + index * COLUMN, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (20, 20, 20), 1, cv2.LINE_AA)
     return np.vstack([head, *rows])
 
