@@ -63,6 +63,16 @@ def test_a_larger_budget_gives_a_better_picture(encoder, decoder, photograph) ->
     assert values[-1] > values[0] + 0.1
 
 
+def test_a_budget_is_filled(encoder) -> None:
+    from gsc_ros.sources import moving_photographs
+
+    settings = EncodeSettings(max_bytes=300, caption_mode="off")
+    images = [image for index, image in enumerate(moving_photographs()) if index % 3 == 0]
+    parts = [len(encoder.encode(image, settings).packet) / 300 for image in images]
+    assert max(parts) <= 1
+    assert np.mean(parts) > 0.975
+
+
 @pytest.mark.parametrize("selection", ["order", "ssim", "rate"])
 @pytest.mark.parametrize("count", [1, 2, 4, 8, 16])
 def test_c_channels_are_sent(encoder, photograph, selection, count) -> None:
