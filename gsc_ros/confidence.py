@@ -35,8 +35,7 @@ def evidence(decoded: Decoded) -> Grid:
     """What the linear model sees at each position of the finer grid: (rows, columns, F)."""
     features = decoded.features.permute(1, 2, 0).cpu().numpy()
     size = (features.shape[1], features.shape[0])
-    picture = np.ascontiguousarray(decoded.image.clamp(0, 1).permute(1, 2, 0).cpu().numpy())
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(decoded.picture(), cv2.COLOR_RGB2GRAY)
     energy = np.square(cv2.Sobel(grey, cv2.CV_32F, 1, 0)) + np.square(cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     detail = np.log(cv2.resize(energy, size, interpolation=cv2.INTER_AREA) + 1e-4)
     return np.concatenate([features, detail[..., None]], axis=2)

@@ -200,8 +200,7 @@ class Encoder:
 
     def _likeness(self, image: NDArray[np.uint8], choice: Choice, geometry: Geometry) -> float:
         """How like ``image`` the fidelity image of ``choice`` is: SSIM of the halved luma less 20 squared error."""
-        decoded = self.latents.synthesise(choice.symbols, choice.level, geometry).image.clamp(0, 1)
-        picture = geometry.enlarge(np.ascontiguousarray(decoded.permute(1, 2, 0).cpu().numpy()))
+        picture = geometry.enlarge(self.latents.synthesise(choice.symbols, choice.level, geometry).picture())
         size = (max(8, image.shape[1] // 2), max(8, image.shape[0] // 2))
         pair = [
             cv2.resize(cv2.cvtColor(plane, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)

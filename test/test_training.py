@@ -61,12 +61,51 @@ def test_the_codec_learns(images, tmp_path) -> None:
     assert losses[1] < 0.8 * losses[0]
 
 
+def test_the_rate_pulls_by_what_the_next_symbol_costs() -> None:
+    """In expectation the gradient of the bits is the difference between the next symbol up and down."""
+    from gsc_ros.entropy.context import bits
+    from gsc_ros.latents.codec import NanoCodec
+
+    class Given(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.y64 = torch.nn.Parameter(torch.full((1, 4, 16, 16), 0.3))
+            self.y32 = torch.nn.Parameter(torch.full((1, 16, 32, 32), 0.3))
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return self.y64, self.y32
+
+    torch.manual_seed(0)
+    codec = NanoCodec()
+    codec.analysis = Given()
+    for parameter in [*codec.context.parameters(), codec.steps.log_step]:  # mu 0, scale 1, step 1
+        torch.nn.init.zeros_(parameter)
+    output = codec(torch.zeros(1, 3, 512, 512), torch.zeros(1, dtype=torch.int64), torch.ones(1, 20))
+    output.bits.sum().backward()
+    zero, at = torch.zeros(()), torch.tensor(0.3)
+    expected = float(bits(at + 0.5, zero, zero) - bits(at - 0.5, zero, zero))
+    assert float(codec.analysis.y32.grad.mean()) == pytest.approx(expected, rel=0.05)
+    exact = float(bits(zero, zero, zero)) * (4 * 256 + 16 * 1024)
+    assert output.bits.item() == pytest.approx(exact, rel=1e-4)
+
+
 def test_training_goes_on_from_given_weights(encoder, images, tmp_path) -> None:
     config = codec_stage.CodecTraining(
         images=images, out=tmp_path, steps=1, batch=1, crop=96, learning_rate=0.0, start=encoder.profile.weights
     )
     started = codec_stage.train(config, lambda step, figures: None)
     assert torch.equal(weights(started), weights(encoder.latents.codec))
+
+
+def test_weights_of_another_shape_are_refused_in_one_line(encoder, images, tmp_path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(encoder.profile.weights / "codec.safetensors")
+    save_file({**state, "steps.log_step": state["steps.log_step"][:8].contiguous()}, tmp_path / "codec.safetensors")
+    config = codec_stage.CodecTraining(images=images, out=tmp_path / "out", steps=1, start=tmp_path)
+    with pytest.raises(ValueError, match="another shape") as caught:
+        codec_stage.train(config, lambda step, figures: None)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_precision_is_refused(images, tmp_path) -> None:

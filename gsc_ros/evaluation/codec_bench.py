@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from gsc_ros.evaluation import peers
 from gsc_ros.evaluation.metrics import gradient_energy, ms_ssim, psnr
+from gsc_ros.latents.geometry import Geometry
+from gsc_ros.latents.layout import LatentLayout
 from gsc_ros.sources import image_folder
 
 Image = NDArray[np.uint8]
@@ -57,6 +59,13 @@ def nano(profile: str, channels: int | None, *, realism: float, caption: bool, s
     return code
 
 
+def halved(image: Image, budget: int) -> tuple[int, Image]:
+    """No codec: what is left of a picture at half size, the ceiling for ours."""
+    geometry = Geometry(image.shape[0], image.shape[1], 1)
+    small = geometry.shrink(image, LatentLayout()).astype(np.float32)
+    return 0, np.rint(geometry.enlarge(small).clip(0, 255)).astype(np.uint8)
+
+
 def peer(name: str, most: int) -> Coding:
     """A classical codec; what it made of an image, up to ``most`` bytes, is kept for the next budget."""
     last: dict[int, Any] = {}
@@ -72,12 +81,13 @@ def peer(name: str, most: int) -> Coding:
 
 
 def codings(names: Sequence[str], profile: str, most: int, channels: int | None) -> dict[str, Coding]:
-    """The codecs called ``names``: nano, nano-sampled, nano-ssim, nano-rate, av1, vvc; raises ValueError for others."""
+    """The codecs called ``names``: nano, nano-sampled, nano-ssim, nano-rate, halved, av1, vvc; raises ValueError for others."""
     known: dict[str, Callable[[], Coding]] = {
         "nano": lambda: nano(profile, channels, realism=0.0, caption=False),
         "nano-sampled": lambda: nano(profile, channels, realism=1.0, caption=True),
         "nano-ssim": lambda: nano(profile, channels, realism=0.0, caption=False, selection="ssim"),
         "nano-rate": lambda: nano(profile, channels, realism=0.0, caption=False, selection="rate"),
+        "halved": lambda: halved,
         **{name: partial(peer, name, most) for name in peers.PEERS},
     }
     if unknown := [name for name in names if name not in known]:

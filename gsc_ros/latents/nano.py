@@ -34,6 +34,10 @@ class Decoded:
     control: Tensor
     features: Tensor
 
+    def picture(self) -> NDArray[np.float32]:
+        """The fidelity image as (h,w,3) in 0..1."""
+        return np.ascontiguousarray(self.image.clamp(0, 1).permute(1, 2, 0).cpu().numpy())
+
 
 class NanoLatents:
     """Analysis, quantisation and fidelity synthesis with trained weights, on one device."""

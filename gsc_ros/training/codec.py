@@ -37,10 +37,10 @@ class CodecTraining(loop.TrainingSettings):
     start: Path | str | None = None
 
 
-def chroma_of(x: Tensor) -> Tensor:
-    """Cb and Cr (B,2,h,w) of RGB (B,3,h,w), BT.601 without offset."""
+def luma_chroma(x: Tensor) -> Tensor:
+    """Y, Cb and Cr (B,3,h,w) of RGB (B,3,h,w), BT.601 without offset."""
     luma = 0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:]
-    return torch.cat([0.564 * (x[:, 2:] - luma), 0.713 * (x[:, :1] - luma)], dim=1)
+    return torch.cat([luma, 0.564 * (x[:, 2:] - luma), 0.713 * (x[:, :1] - luma)], dim=1)
 
 
 def draw_sent(generator: torch.Generator, batch: int, channels: int) -> Tensor:
@@ -69,7 +69,7 @@ def distortion(image: Tensor, x: Tensor, fineness: Tensor, config: CodecTraining
     the less the squared error is worth: what it asks for there is a blur.
     """
     squared = (image - x).square().mean(dim=(1, 2, 3))
-    chroma = (chroma_of(image) - chroma_of(x)).square().mean(dim=(1, 2, 3))
+    chroma = luma_chroma(image - x)[:, 1:].square().mean(dim=(1, 2, 3))
     return 1 - ms_ssim(image, x) + config.squared_error * fineness * squared + config.chroma * chroma
 
 
@@ -81,7 +81,11 @@ def train(config: CodecTraining, report: loop.Report) -> NanoCodec:
     if config.start is None:
         principal_components(codec, source)
     else:
-        codec.load_state_dict(load_file(Path(config.start) / "codec.safetensors"))
+        path = Path(config.start) / "codec.safetensors"
+        try:
+            codec.load_state_dict(load_file(path))
+        except RuntimeError as error:  # a page of names and shapes
+            raise ValueError(f"start: {path} holds a codec of another shape than this version's") from error
 
     def step_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         generator = loop.generator_of(config, step)

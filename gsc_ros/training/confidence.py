@@ -28,8 +28,7 @@ def fit(latents: NanoLatents, views: Iterable[NDArray[np.uint8]]) -> ExpectedLik
         for index, level in enumerate(levels):
             decoded = latents.synthesise(latents.quantise(planes, int(level)), int(level), geometry)
             seen = evidence(decoded)
-            picture = np.ascontiguousarray(decoded.image.clamp(0, 1).permute(1, 2, 0).cpu().numpy())
-            like = ssim_map(original, cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
+            like = ssim_map(original, cv2.cvtColor(decoded.picture(), cv2.COLOR_RGB2GRAY))
             target = cv2.resize(like, seen.shape[1::-1], interpolation=cv2.INTER_AREA)
             rows = np.zeros((target.size, seen.shape[2] + len(levels) + 1))
             rows[:, : seen.shape[2]] = seen.reshape(target.size, -1)

@@ -16,7 +16,7 @@ from gsc_ros.generators.text_embedding import bag_of_words
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.nano import NanoLatents
 from gsc_ros.training import loop
-from gsc_ros.training.codec import chroma_of, draw_sent
+from gsc_ros.training.codec import draw_sent, luma_chroma
 from gsc_ros.training.images import CropSource
 
 CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -44,7 +44,7 @@ def texture(image: Tensor) -> list[Tensor]:
     For luma and chroma of ``image`` (B,3,h,w), at full, half and quarter size: root mean squared
     differences across, down and along both diagonals, in blocks of 8x8 pixels of that size.
     """
-    planes = torch.cat([0.299 * image[:, :1] + 0.587 * image[:, 1:2] + 0.114 * image[:, 2:], chroma_of(image)], dim=1)
+    planes = luma_chroma(image)
     found = []
     for _ in range(3):
         here, right, below, beyond = (planes[..., y : y - 1 or None, x : x - 1 or None] for y, x in CORNERS)

@@ -31,7 +31,7 @@ class TrainingSettings:
     batch, crop       crops a step, and their side in pixels
     ema               decay of the averaged weights, which are the result
     largest_gradient  a step whose gradient norm is larger is skipped (norms above 1 are scaled to 1)
-    precision         ``float32``, or ``bfloat16`` for the wide layers (1.6 times as fast on a CPU that has it)
+    precision         ``float32``, or ``bfloat16`` for the wide layers, faster on processors that have it
     """
 
     images: Path
