@@ -1,10 +1,12 @@
 """Frame <-> packet: the written contract of docs/bitstream.md, pinned by golden files.
 
-byte 0     version (high nibble) | subset flag (bit 2) | text mode (bits 0..1)
+byte 0     version (high nibble) | memory flag (bit 3) | subset flag (bit 2) | text mode (bits 0..1)
 1, 2       fingerprint, big endian
 3, 4       sequence, big endian
 5          size: index into SIZES, or 0 and then width and height as varints
 then       scale - 1 (upper three bits) | level (lower five)
+then       with the memory flag: activity (upper two bits) | distance of the reference (1..63), and its
+           checksum, big endian
 then       channel set: varint C (the first C channels);
            with the subset flag: varint N, varint C, rank of the subset, big endian
 then       text mode not NONE: varint length, text
@@ -18,9 +20,20 @@ import binascii
 import itertools
 from math import comb
 
-from gsc_ros.frame import MAX_CHANNELS, MAX_LEVEL, MAX_SCALE, MAX_SIDE, MAX_TEXT_BYTES, MIN_SIDE, Frame, TextMode
+from gsc_ros.frame import (
+    MAX_ACTIVITY,
+    MAX_CHANNELS,
+    MAX_LEVEL,
+    MAX_SCALE,
+    MAX_SIDE,
+    MAX_TEXT_BYTES,
+    MIN_SIDE,
+    REACH,
+    Frame,
+    TextMode,
+)
 
-VERSION = 2
+VERSION = 3
 MAX_PACKET = 65_535
 SIZES = (
     (0, 0),
@@ -41,7 +54,7 @@ def pack(frame: Frame) -> bytes:
     _check(frame)
     ids = frame.channel_ids
     subset = ids != tuple(range(len(ids)))
-    body = bytearray([VERSION << 4 | subset << 2 | frame.text_mode])
+    body = bytearray([VERSION << 4 | bool(frame.reference) << 3 | subset << 2 | frame.text_mode])
     body += frame.fingerprint.to_bytes(2, "big") + frame.sequence.to_bytes(2, "big")
     size = (frame.width, frame.height)
     if size in SIZES:
@@ -49,6 +62,9 @@ def pack(frame: Frame) -> bytes:
     else:
         body += b"\0" + _varint(frame.width) + _varint(frame.height)
     body.append((frame.scale - 1) << 5 | frame.level)
+    if frame.reference:
+        body.append(frame.activity << 6 | frame.reference)
+        body += frame.reference_check.to_bytes(2, "big")
     if subset:
         rank = sum(comb(channel, place + 1) for place, channel in enumerate(ids))
         body += _varint(frame.channel_count) + _varint(len(ids))
@@ -76,8 +92,6 @@ def unpack(packet: bytes, *, channel_count: int) -> Frame:
     body = bytes(packet[:-2])
     if binascii.crc_hqx(body, 0) != int.from_bytes(packet[-2:], "big"):
         raise BitstreamError("the checksum does not match: the packet was damaged on its way")
-    if packet[0] & 8:
-        raise BitstreamError("a reserved bit is set")
     reader = _Reader(body, at=1)
     fingerprint, sequence = reader.number(2), reader.number(2)
     code = reader.number(1)
@@ -87,6 +101,10 @@ def unpack(packet: bytes, *, channel_count: int) -> Frame:
     if code == 0 and (width, height) in SIZES:
         raise BitstreamError(f"the size {width}x{height} has a code of its own")
     scale, level = divmod(reader.number(1), 32)
+    activity, reference = divmod(reader.number(1), 64) if packet[0] & 8 else (0, 0)
+    check = reader.number(2) if packet[0] & 8 else 0
+    if packet[0] & 8 and not reference:
+        raise BitstreamError("a frame that builds on itself")
     if packet[0] & 4:
         total, count = reader.varint(), reader.varint()
         if total != channel_count or count > total:
@@ -104,6 +122,7 @@ def unpack(packet: bytes, *, channel_count: int) -> Frame:
     frame = Frame(
         fingerprint=fingerprint, sequence=sequence, width=width, height=height, scale=scale + 1, level=level,
         channel_count=channel_count, channel_ids=ids, text_mode=mode, text=text, channels=reader.rest(),
+        reference=reference, reference_check=check, activity=activity,
     )  # fmt: skip
     _check(frame)
     return frame
@@ -137,6 +156,9 @@ def _check(frame: Frame) -> None:
         ("level", frame.level, 0, MAX_LEVEL),
         ("channel_count", frame.channel_count, 1, MAX_CHANNELS),
         ("number of channels", len(ids), 0, frame.channel_count),
+        ("distance of the reference", frame.reference, 0, REACH),
+        ("checksum of the reference", frame.reference_check, 0, 0xFFFF if frame.reference else 0),
+        ("activity", frame.activity, 0, MAX_ACTIVITY if frame.reference else 0),
         ("length of the text", len(frame.text), 0, MAX_TEXT_BYTES),
     )
     for name, value, low, high in checks:

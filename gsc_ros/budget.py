@@ -7,24 +7,32 @@ when the coarsest level is still too large; the scale when one channel is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gsc_ros.latents.nano import NanoLatents, Planes, Symbols
+from gsc_ros.latents.nano import HOLD, NanoLatents, Planes, Symbols
+from gsc_ros.memory import Remembered
 
 # Two levels are some 7 % of the bytes apart. Where the next one is just too large, values just above
 # half a step are rounded down: at equal bytes that is as good, and it fills the budget. Up to 0.525 it
 # costs nothing, 0.55 does.
 ROUNDING = (0.508, 0.516, 0.524, 0.532)
+# A frame that builds on an earlier one stays at its level and keeps less of that one instead.
+HOLDING = (0.5, 0.54, 0.58, 0.62)
+LEVEL_APART = 0.07  # natural logarithm of the bytes of one level over those of the one below, about
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is to be sent, and its coded channels."""
+    """What is to be sent, and its coded channels. ``complete``: no channel was left out for want of bytes."""
 
     level: int
     symbols: Symbols
     data: bytes
+    reference: Remembered | None = None
+    activity: int = 0
+    complete: bool = True
 
 
 def trim(symbols: Symbols, *, prefix: bool) -> Symbols:
@@ -39,6 +47,35 @@ def trim(symbols: Symbols, *, prefix: bool) -> Symbols:
     return kept
 
 
+def code(
+    latents: NanoLatents,
+    planes: Planes,
+    level: int,
+    nominal: tuple[int, int],
+    *,
+    prefix: bool,
+    reference: Remembered | None = None,
+    thrift: int = 0,
+    keep_all: bool = False,
+) -> Choice:
+    """``planes`` at ``level``, without the channels that hold only zeros unless ``keep_all``.
+
+    ``thrift`` 1 to 4 picks from ``ROUNDING``, or from ``HOLDING`` where it builds on an earlier frame.
+    """
+    expected = None if reference is None else latents.expect(reference, level)
+    if expected is None:
+        symbols = latents.quantise(planes, level, ROUNDING[thrift - 1] if thrift else 0.5)
+    else:
+        symbols = latents.quantise(planes, level, expected=expected, hold=HOLDING[thrift - 1] if thrift else HOLD)
+    if not keep_all:
+        symbols = trim(symbols, prefix=prefix)
+    if expected is not None:
+        expected = expected.observed(symbols)
+    data = latents.coder_for(expected).encode(symbols, level, *nominal, expected)
+    activity = 0 if expected is None else expected.activity
+    return Choice(level=level, symbols=symbols, data=data, reference=reference, activity=activity)
+
+
 def fit(
     latents: NanoLatents,
     planes: Planes,
@@ -48,40 +85,56 @@ def fit(
     budget: int,
     most: int,
     prefix: bool,
+    reference: Remembered | None = None,
+    near: int = 16,
 ) -> Choice | None:
     """The finest quantisation whose coded channels take at most ``budget`` bytes, or None.
 
     ``rank(level)`` names the channels in the order in which they are to be sent, of which at
-    most ``most`` are. None means that not even one channel at the coarsest level fits.
+    most ``most`` are. With ``reference`` the frame builds on that one. ``near`` is a level that may
+    be about right: the search begins there. None means that not even one channel at the coarsest
+    level fits.
     """
 
-    def attempt(level: int, count: int, rounding: float = 0.5) -> Choice:
+    def attempt(level: int, count: int, thrift: int = 0) -> Choice:
         chosen = {channel: planes[channel] for channel in rank(level)[:count]}
-        symbols = trim(latents.quantise(chosen, level, rounding), prefix=prefix)
-        return Choice(level=level, symbols=symbols, data=latents.coder.encode(symbols, level, *nominal))
+        return code(latents, chosen, level, nominal, prefix=prefix, reference=reference, thrift=thrift)
 
     best: Choice | None = None
-    low, high = 0, latents.levels - 1
+    low, high, guess = 0, latents.levels - 1, near
     while low <= high:
-        middle = (low + high + 1) // 2
-        choice = attempt(middle, most)
+        choice = attempt(guess, most)
         if len(choice.data) <= budget:
-            best, low = choice, middle + 1
+            best, low = choice, guess + 1
         else:
-            high = middle - 1
+            high = guess - 1
+        apart = math.log(max(budget, 1) / max(len(choice.data), 1)) / LEVEL_APART
+        guess = min(max(guess + math.floor(apart), low), high)
     if best is not None:
         if best.level + 1 < latents.levels:
-            for rounding in ROUNDING:
-                choice = attempt(best.level + 1, most, rounding)
-                if len(choice.data) <= budget:
-                    return choice
+            finer = best.level + (reference is None)
+            return _filled(lambda thrift: attempt(finer, most, thrift), budget) or best
         return best
     low, high = 1, most - 1
     while low <= high:
         middle = (low + high + 1) // 2
-        choice = attempt(0, middle)
+        choice = replace(attempt(0, middle), complete=False)
         if len(choice.data) <= budget:
             best, low = choice, middle + 1
         else:
             high = middle - 1
+    return best
+
+
+def _filled(attempt: Callable[[int], Choice], budget: int) -> Choice | None:
+    """What ``attempt`` makes with the least thrift that fits, or None."""
+    best: Choice | None = None
+    low, high = 1, len(ROUNDING)
+    while low <= high:
+        middle = (low + high) // 2
+        choice = attempt(middle)
+        if len(choice.data) <= budget:
+            best, high = choice, middle - 1
+        else:
+            low = middle + 1
     return best

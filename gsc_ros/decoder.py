@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gsc_ros.bitstream import BitstreamError, fingerprint_of, unpack
 from gsc_ros.confidence import Confidence
+from gsc_ros.entropy.channels import Expected
 from gsc_ros.entropy.coder import CoderError
 from gsc_ros.entropy.text import TextCoder, TextError, TextTable
 from gsc_ros.frame import Frame, TextMode
@@ -25,6 +26,7 @@ from gsc_ros.generators.nano_flow import NanoFlow
 from gsc_ros.latents import load_latents
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.nano import NanoLatents, Symbols
+from gsc_ros.memory import Memory, remember
 from gsc_ros.profiles import Profile, load_profile
 
 REMEMBERED_CAPTIONS = 255
@@ -32,6 +34,10 @@ REMEMBERED_CAPTIONS = 255
 
 class OtherProfileError(BitstreamError):
     """A packet made with other weights: it would decode to a wrong picture."""
+
+
+class MissingReferenceError(BitstreamError):
+    """A frame that builds on one that is not held here: it would decode to a wrong picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +102,7 @@ class Decoder:
         self._text = text
         self._generator = generator
         self._captions: OrderedDict[int, str] = OrderedDict()
+        self._memory = Memory()
 
     @classmethod
     def load(cls, profile: str | Path | Profile = "nano", *, device: str = "cpu") -> Decoder:
@@ -127,18 +134,25 @@ class Decoder:
             )
 
     def read(self, frame: Frame) -> Message:
-        """Entropy-decode both payloads; raises BitstreamError. No model runs."""
+        """Entropy-decode both payloads; raises BitstreamError. No model runs.
+
+        A frame that was read can be built on by later ones.
+        """
         self._check_fingerprint(frame.fingerprint)
         if frame.level >= self.latents.levels or frame.channel_count != self.latents.layout.channels:
             raise BitstreamError(
                 f"level {frame.level} of {frame.channel_count} channels: this profile has {self.latents.levels} levels and {self.latents.layout.channels} channels"
             )
         geometry = Geometry(frame.height, frame.width, frame.scale)
+        expected = self._expected(frame)
         try:
             caption, lost = self._caption(frame)
-            symbols = self.latents.coder.decode(frame.channels, frame.channel_ids, frame.level, *geometry.nominal)
+            symbols = self.latents.coder_for(expected).decode(
+                frame.channels, frame.channel_ids, frame.level, *geometry.nominal, expected
+            )
         except CoderError as error:
             raise BitstreamError(str(error)) from error
+        self._memory.keep(remember(frame, symbols))
         return Message(frame=frame, caption=caption, caption_lost=lost, symbols=symbols)
 
     def reconstruct(self, message: Message, settings: DecodeSettings | None = None) -> Reconstruction:
@@ -182,6 +196,21 @@ class Decoder:
             decode_ms=1e3 * (generated - began),
             confidence_ms=1e3 * (ended - generated),
         )
+
+    def _expected(self, frame: Frame) -> Expected | None:
+        """What the frame that ``frame`` builds on lets one expect; MissingReferenceError where that is not held."""
+        if not frame.reference:
+            return None
+        if not self.latents.has_memory:
+            raise BitstreamError("a frame that builds on an earlier one: this profile's weights have no memory")
+        sequence = (frame.sequence - frame.reference) & 0xFFFF
+        held = self._memory.find(sequence)
+        shape = (frame.width, frame.height, frame.scale)
+        if held is None or held.check != frame.reference_check or (held.width, held.height, held.scale) != shape:
+            raise MissingReferenceError(
+                f"frame {frame.sequence} builds on frame {sequence}, which did not arrive; a key frame will follow"
+            )
+        return replace(self.latents.expect(held, frame.level), activity=frame.activity)
 
     def _caption(self, frame: Frame) -> tuple[str, bool]:
         """The caption, and whether the frame refers to one that never arrived."""

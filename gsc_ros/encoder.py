@@ -1,35 +1,32 @@
 """Image -> Frame: caption, analysis, selection, budget, entropy coding.
 
-image --> captioner ----------> P --> text coder -----------+
-      \\-> g_a --> y --> rank --> quantise --> channel coder --+--> Frame --> packet
-                          ^ bytes allowed
+image --> captioner --> P --> text coder ---------+
+      \\-> choice.py: g_a, eq. (2), channel coder --+--> Frame --> packet
+                ^ bytes allowed, earlier frames
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.bitstream import pack, subset_bytes
-from gsc_ros.budget import Choice, fit, trim
+from gsc_ros.bitstream import pack
 from gsc_ros.captioners import make_captioner
+from gsc_ros.choice import ChannelChooser, ChannelWish
 from gsc_ros.entropy.text import TextCoder, TextError, TextTable
-from gsc_ros.frame import MAX_SCALE, MAX_SIDE, MIN_SIDE, Frame, TextMode
+from gsc_ros.frame import MAX_SIDE, MIN_SIDE, REACH, Frame, TextMode
 from gsc_ros.latents import load_latents
-from gsc_ros.latents.geometry import Geometry
-from gsc_ros.latents.nano import NanoLatents, luma
-from gsc_ros.latents.selection import SELECTIONS, ranking, ssim, ssim_scores
+from gsc_ros.latents.nano import NanoLatents
+from gsc_ros.latents.selection import SELECTIONS
+from gsc_ros.memory import MODES, References, remember
 from gsc_ros.profiles import Profile, load_profile
 
 MIN_BUDGET = 24
 CAPTION_SHARE = 0.25  # of the budget: a longer caption is left out, the picture needs the bytes
-COMFORTABLE_PIXELS = 1 << 20  # frames above this many pixels are coded at a smaller scale
-AMPLE_LEVEL = 9  # from this quality level on, no smaller scale is tried
 MAX_CAPTION_AGE = 255  # frames that a caption reference can reach back
 
 
@@ -48,6 +45,8 @@ class EncodeSettings:
     caption_mode     ``descriptor``, ``fixed`` or ``off``
     caption          the text of ``fixed``
     caption_refresh  an unchanged caption is repeated in full every so many frames, 1..255
+    memory           what a frame may build on: ``off``, ``acknowledged`` or ``key`` (gsc_ros.memory)
+    key_interval     with memory, every so many frames one builds on nothing, 1..64
     """
 
     max_bytes: int | None = None
@@ -57,6 +56,8 @@ class EncodeSettings:
     caption_mode: str = "descriptor"
     caption: str = ""
     caption_refresh: int = 10
+    memory: str = "off"
+    key_interval: int = 15
 
     def check(self, latents: NanoLatents) -> None:
         """Raise EncodeError with one line on the first setting that is out of range."""
@@ -70,6 +71,12 @@ class EncodeSettings:
             raise EncodeError(f"selection {self.selection!r}: {', '.join(SELECTIONS)} are known")
         if not 1 <= self.caption_refresh <= MAX_CAPTION_AGE:
             raise EncodeError(f"caption_refresh {self.caption_refresh}: 1 to {MAX_CAPTION_AGE} frames")
+        if self.memory not in MODES:
+            raise EncodeError(f"memory {self.memory!r}: {', '.join(MODES)} are known")
+        if self.memory != "off" and not latents.has_memory:
+            raise EncodeError(f"memory {self.memory!r}: this profile's weights have none, set it to off")
+        if not 1 <= self.key_interval <= REACH + 1:
+            raise EncodeError(f"key_interval {self.key_interval}: 1 to {REACH + 1} frames")
 
 
 @dataclass(frozen=True)
@@ -103,11 +110,13 @@ class Encoder:
     True
     """
 
-    def __init__(self, profile: Profile, latents: NanoLatents, text: TextCoder) -> None:
+    def __init__(self, profile: Profile, latents: NanoLatents, text: TextCoder, *, first_sequence: int = 0) -> None:
         self.profile = profile
         self.latents = latents
+        self.references = References()
+        self._chooser = ChannelChooser(latents)
         self._text = text
-        self._sequence = 0
+        self._sequence = first_sequence & 0xFFFF
         self._sent: tuple[str, int] | None = None  # the last caption sent in full, and in which frame
 
     @classmethod
@@ -118,9 +127,12 @@ class Encoder:
             chosen, load_latents(chosen, device=device), TextCoder(TextTable.load(chosen.weights / "text.safetensors"))
         )
 
-    def for_another_camera(self) -> Encoder:
-        """An encoder with a state of its own that shares this one's weights."""
-        return Encoder(self.profile, self.latents, self._text)
+    def for_another_camera(self, *, first_sequence: int = 0) -> Encoder:
+        """An encoder with a state of its own that shares this one's weights.
+
+        Where the far side outlives this one, ``first_sequence`` should be another one each time.
+        """
+        return Encoder(self.profile, self.latents, self._text, first_sequence=first_sequence)
 
     def encode(self, image: NDArray[np.uint8], settings: EncodeSettings | None = None) -> Encoded:
         """Encode ``image`` (H,W,3), uint8 RGB, 16..4096 pixels a side; raises EncodeError."""
@@ -135,15 +147,31 @@ class Encoder:
         began = time.perf_counter()
         caption = make_captioner(settings.caption_mode, text=settings.caption).caption(image)
         captioned = time.perf_counter()
-        mode, text = self._code_caption(caption, settings)
+        key = settings.memory != "off" and self.references.key_due(self._sequence, settings.key_interval)
+        mode, text = self._code_caption(caption, settings, in_full=key)
         head = Frame(
             fingerprint=self.profile.wire_fingerprint, sequence=self._sequence, width=image.shape[1], height=image.shape[0],
             scale=1, level=0, channel_count=self.latents.layout.channels, channel_ids=(), text_mode=mode, text=text, channels=b"",
         )  # fmt: skip
-        frame = self._code_channels(image, head, settings)
+        reference = self.references.choose(self._sequence, mode=settings.memory, interval=settings.key_interval)
+        frame, symbols = self._chooser.choose(
+            image,
+            head,
+            ChannelWish(
+                max_bytes=settings.max_bytes,
+                channels=settings.channels or self.latents.layout.channels,
+                keep_all=settings.channels is not None,
+                level=self.profile.defaults["level"] if settings.level is None else settings.level,
+                selection=settings.selection or self.profile.defaults["selection"],
+                reference=reference,
+                memory=settings.memory != "off",
+            ),
+        )
         packet = pack(frame)
         if mode is TextMode.CODED or mode is TextMode.PLAIN:
             self._sent = (caption, self._sequence)
+        if settings.memory != "off":
+            self.references.sent(remember(frame, symbols), key=not frame.reference)
         self._sequence = (self._sequence + 1) & 0xFFFF
         ended = time.perf_counter()
         return Encoded(
@@ -154,10 +182,10 @@ class Encoder:
             encode_ms=1e3 * (ended - captioned),
         )
 
-    def _code_caption(self, caption: str, settings: EncodeSettings) -> tuple[TextMode, bytes]:
+    def _code_caption(self, caption: str, settings: EncodeSettings, *, in_full: bool) -> tuple[TextMode, bytes]:
         if not caption:
             return TextMode.NONE, b""
-        if self._sent is not None and self._sent[0] == caption:
+        if not in_full and self._sent is not None and self._sent[0] == caption:
             age = (self._sequence - self._sent[1]) & 0xFFFF
             if age < settings.caption_refresh:
                 return TextMode.REFERENCE, bytes([age])
@@ -170,72 +198,3 @@ class Encoder:
         if settings.max_bytes is not None and len(text) > CAPTION_SHARE * settings.max_bytes:
             return TextMode.NONE, b""
         return mode, text
-
-    def _code_channels(self, image: NDArray[np.uint8], head: Frame, settings: EncodeSettings) -> Frame:
-        """The frame with the channels that the settings ask for, at the scale that serves them best.
-
-        A smaller scale is tried where the budget is tight, and taken while it makes the decoded
-        image more like the original.
-        """
-        height, width = image.shape[:2]
-        start = 1
-        while (height * width) >> (2 * (start - 1)) > COMFORTABLE_PIXELS:
-            start += 1
-        best, best_likeness = head, -np.inf
-        for scale in range(start, MAX_SCALE + 1):
-            geometry = Geometry(height, width, scale)
-            choice = self._choose(geometry.shrink(image, self.latents.layout), geometry, head, settings)
-            if choice is None:
-                continue
-            ids = tuple(sorted(choice.symbols))
-            frame = replace(head, scale=scale, level=choice.level, channel_ids=ids, channels=choice.data)
-            ample = settings.max_bytes is None or choice.level >= AMPLE_LEVEL
-            if ample and best is head:
-                return frame
-            likeness = self._likeness(image, choice, geometry)
-            if likeness <= best_likeness:
-                return best
-            best, best_likeness = frame, likeness
-        return best
-
-    def _likeness(self, image: NDArray[np.uint8], choice: Choice, geometry: Geometry) -> float:
-        """How like ``image`` the fidelity image of ``choice`` is: SSIM of the halved luma less 20 squared error."""
-        picture = geometry.enlarge(self.latents.synthesise(choice.symbols, choice.level, geometry).picture())
-        size = (max(8, image.shape[1] // 2), max(8, image.shape[0] // 2))
-        pair = [
-            cv2.resize(cv2.cvtColor(plane, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
-            for plane in (image, picture)
-        ]
-        original, shown = pair[0].astype(np.float32) / 255, np.asarray(pair[1], dtype=np.float32)
-        return ssim(original, shown) - 20.0 * float(np.square(original - shown).mean())
-
-    def _choose(
-        self, small: NDArray[np.uint8], geometry: Geometry, head: Frame, settings: EncodeSettings
-    ) -> Choice | None:
-        latents = self.latents
-        planes = latents.analyse(latents.tensor(small))
-        selection = settings.selection or self.profile.defaults["selection"]
-        most = settings.channels or latents.layout.channels
-        scores = ssim_scores(planes, luma(small)) if selection == "ssim" else dict.fromkeys(planes, 0.0)
-
-        def rank(level: int) -> list[int]:
-            value: dict[int, float] = {}
-            if selection == "rate":
-                symbols = latents.quantise(planes, level)
-                bits = latents.coder.cost(symbols, level, *geometry.nominal)
-                value = {
-                    channel: gain / (bits[channel] + 8.0) for channel, gain in latents.gains(symbols, level).items()
-                }
-            return ranking(selection, scores=scores, gain_per_bit=value)
-
-        prefix = selection == "order"
-        if settings.max_bytes is None:
-            level = self.profile.defaults["level"] if settings.level is None else settings.level
-            symbols = latents.quantise({c: planes[c] for c in rank(level)[:most]}, level)
-            if settings.channels is None:  # whoever asks for C channels gets C
-                symbols = trim(symbols, prefix=prefix)
-            return Choice(level=level, symbols=symbols, data=latents.coder.encode(symbols, level, *geometry.nominal))
-        overhead = len(pack(replace(head, channel_ids=tuple(range(most))))) + (0 if prefix else subset_bytes(head))
-        return fit(
-            latents, planes, rank, geometry.nominal, budget=settings.max_bytes - overhead, most=most, prefix=prefix
-        )

@@ -10,6 +10,8 @@ MAX_LEVEL = 31
 MAX_SCALE = 8
 MAX_CHANNELS = 1024
 MAX_TEXT_BYTES = 4096
+MAX_ACTIVITY = 3
+REACH = 63  # a frame may build on one that is at most so many sequence numbers older
 
 
 class TextMode(IntEnum):
@@ -33,6 +35,9 @@ class Frame:
     channel_count channels that the latent has in all
     channel_ids   the channels that are sent, ascending
     text_mode, text, channels   the two coded payloads
+    reference     the frame builds on the one so many sequence numbers before it, 1..63; 0: on none
+    reference_check   the checksum of that frame (gsc_ros.memory)
+    activity      how much has changed since that frame, 0..3 (gsc_ros.entropy.channels.Expected)
     """
 
     fingerprint: int
@@ -46,3 +51,6 @@ class Frame:
     text_mode: TextMode
     text: bytes
     channels: bytes
+    reference: int = 0
+    reference_check: int = 0
+    activity: int = 0

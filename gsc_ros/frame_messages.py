@@ -7,7 +7,18 @@ from typing import Any
 
 from gsc_ros.frame import Frame, TextMode
 
-SCALARS = ("fingerprint", "sequence", "width", "height", "scale", "level", "channel_count")
+SCALARS = (
+    "fingerprint",
+    "sequence",
+    "width",
+    "height",
+    "scale",
+    "level",
+    "channel_count",
+    "reference",
+    "reference_check",
+    "activity",
+)
 
 
 def message_fields(frame: Frame, sequence: Callable[[str, Iterable[int]], Any]) -> dict[str, Any]:

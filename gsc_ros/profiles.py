@@ -38,6 +38,7 @@ class Profile:
 
     name         as given to ``profile=``
     latents      name of the latent back end
+    channels     channels of the latent in all
     generator    name of the generator back end
     weights      folder of the weights
     fingerprint  16 hex digits over the files that both ends must share
@@ -47,6 +48,7 @@ class Profile:
     name: str
     summary: str
     latents: str
+    channels: int
     generator: str
     weights: Path
     fingerprint: str
@@ -58,7 +60,7 @@ class Profile:
         return int(self.fingerprint[:4], 16)
 
 
-REQUIRED = ("summary", "latents", "generator", "weights", "shared_files", "defaults")
+REQUIRED = ("summary", "latents", "channels", "generator", "weights", "shared_files", "defaults")
 
 
 def available_profiles() -> list[str]:
@@ -93,6 +95,6 @@ def load_profile(name: str | Path) -> Profile:
             raise ProfileError(f"profile {path.stem!r} needs {weights / file}, which is missing: {hint}")
         digest.update(file.encode() + b"\0" + hashlib.sha256((weights / file).read_bytes()).digest())
     return Profile(
-        name=path.stem, summary=content["summary"], latents=content["latents"], generator=content["generator"],
+        name=path.stem, summary=content["summary"], latents=content["latents"], channels=int(content["channels"]), generator=content["generator"],
         weights=weights, fingerprint=digest.hexdigest()[:16], defaults=content["defaults"],
     )  # fmt: skip

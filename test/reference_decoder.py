@@ -80,11 +80,14 @@ def packet_fields(packet: bytes) -> dict:
             if byte < 128:
                 return value
 
-    assert packet[0] >> 4 == 2
-    take(2), take(2)
+    assert packet[0] >> 4 == 3
+    take(2)
+    sequence = take(2)
     code = take(1)
     width, height = map(int, SIZES[code - 1].split("x")) if code else (varint(), varint())
     scale, level = divmod(take(1), 32)
+    activity, distance = divmod(take(1), 64) if packet[0] & 8 else (0, 0)
+    check = take(2) if packet[0] & 8 else 0
     if packet[0] & 4:
         total, count = varint(), varint()
         rank = take((((comb(total, count) - 1).bit_length()) + 7) // 8)
@@ -101,6 +104,10 @@ def packet_fields(packet: bytes) -> dict:
     text = packet[at : at + length]
     channels = packet[at + length : -2]
     return {
+        "sequence": sequence,
+        "activity": activity,
+        "distance": distance,
+        "check": check,
         "width": width,
         "height": height,
         "scale": scale + 1,
@@ -183,9 +190,36 @@ def text_of(data: bytes, table: Path) -> str:
         history += "\x7f" if symbol == 96 else chr(symbol + 32)
 
 
-def channels_of(fields: dict, tables: Path) -> dict[int, list[list[int]]]:
-    """Section 4."""
+def check_of(fields: dict, symbols: dict[int, list[list[int]]]) -> int:
+    """Section 5: the checksum of a frame that others build on."""
+    data = bytes([fields["level"], fields["scale"]])
+    data += fields["width"].to_bytes(2, "big") + fields["height"].to_bytes(2, "big")
+    for channel in sorted(symbols):
+        data += channel.to_bytes(2, "big") + bytes(value & 255 for row in symbols[channel] for value in row)
+    return crc16(data)
+
+
+def expected_of(fields: dict, earlier: dict, known: dict[int, list[list[int]]], steps: list[list[int]]) -> dict:
+    """Section 5: what the frame ``earlier`` with symbols ``known`` lets one expect."""
+    assert check_of(earlier, known) == fields["check"]
+    factor = 1 << (fields["scale"] - 1)
+    height, width = -(-fields["height"] // factor), -(-fields["width"] // factor)
+    expected = {}
+    for j in range(20):
+        times = 1 if j < 4 else 2
+        rows, columns = -(-height // 64) * times, -(-width // 64) * times
+        s, then = steps[fields["level"]][j], steps[earlier["level"]][j]
+        plane = known.get(j, [[0] * columns for _ in range(rows)])
+        expected[j] = [[min(max((8 * value * then + s // 2) // s, -1016), 1016) for value in row] for row in plane]
+    return expected
+
+
+def channels_of(
+    fields: dict, tables: Path, before: tuple[dict, dict[int, list[list[int]]]] | None = None
+) -> dict[int, list[list[int]]]:
+    """Section 4, and section 5 with ``before``: the fields and symbols of the frame that this one builds on."""
     arrays = {name: value.tolist() for name, value in load_file(tables).items()}
+    expected = {} if before is None else expected_of(fields, *before, arrays["steps"])
     ring = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if (dy + dx) % 2]
     factor = 1 << (fields["scale"] - 1)
     height, width = -(-fields["height"] // factor), -(-fields["width"] // factor)
@@ -208,6 +242,11 @@ def channels_of(fields: dict, tables: Path) -> dict[int, list[list[int]]]:
             else [[plane[y // 2][x // 2] for x in range(columns)] for y in range(rows)]
             for j, plane in known.items()
         }
+        seen = {
+            j: e if (j < 4) == (channel < 4) else [[e[y // 2][x // 2] for x in range(columns)] for y in range(rows)]
+            for j, e in expected.items()
+            if j < 4 or channel >= 4
+        }
         plane = [[0] * columns for _ in range(rows)]
         for parity in (0, 1):
             run = [(y, x) for y in range(rows) for x in range(columns) if (y + x) % 2 == parity]
@@ -217,11 +256,17 @@ def channels_of(fields: dict, tables: Path) -> dict[int, list[list[int]]]:
                 near = {
                     j: [at(p, y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)] for j, p in earlier.items()
                 }
+                past = {j: [at(e, y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)] for j, e in seen.items()}
                 around = [at(first_pass, y + dy, x + dx) for dy, dx in ring]
                 hidden = []
                 for k in range(len(net["bias"][own])):
                     value = net["bias"][own][k] + net["condition"][own][k][fields["level"]]
                     value += sum(net["condition"][own][k][32 + j] for j in fields["ids"])
+                    if before is not None:
+                        value += net["condition"][own][k][52 + before[0]["level"]]
+                        value += net["condition"][own][k][84 + fields["activity"]]
+                        weights = arrays[f"grid{grid}.reference"][own][k]
+                        value += sum(w * e for j, es in past.items() for w, e in zip(weights[j], es, strict=True)) // 8
                     value += sum(
                         w * s
                         for j, symbols in near.items()

@@ -32,11 +32,18 @@ def frames(draw) -> Frame:
     text = {TextMode.NONE: st.just(b""), TextMode.REFERENCE: st.integers(1, 255).map(lambda v: bytes([v]))}.get(
         mode, st.binary(max_size=200)
     )
+    memory = st.one_of(
+        st.just({}),
+        st.fixed_dictionaries(
+            {"reference": st.integers(1, 63), "reference_check": st.integers(0, 0xFFFF), "activity": st.integers(0, 3)}
+        ),
+    )
     width, height = draw(st.one_of(st.sampled_from(SIZES[1:]), st.tuples(st.integers(16, 4096), st.integers(16, 4096))))
     return Frame(
         fingerprint=draw(st.integers(0, 0xFFFF)), sequence=draw(st.integers(0, 0xFFFF)), width=width, height=height,
         scale=draw(st.integers(1, 8)), level=draw(st.integers(0, 31)), channel_count=total, channel_ids=ids,
         text_mode=mode, text=draw(text), channels=draw(st.binary(max_size=300)) if ids else b"",
+        **draw(memory),
     )  # fmt: skip
 
 
@@ -71,7 +78,7 @@ def test_golden_packets_are_what_they_always_were() -> None:
     for entry in json.loads(GOLDEN.read_text())["frames"]:
         fields = entry["frame"]
         frame = Frame(
-            **{name: fields[name] for name in ("fingerprint", "sequence", "width", "height", "scale", "level", "channel_count")},
+            **{name: fields[name] for name in ("fingerprint", "sequence", "width", "height", "scale", "level", "channel_count", "reference", "reference_check", "activity")},
             channel_ids=tuple(fields["channel_ids"]), text_mode=TextMode(fields["text_mode"]),
             text=bytes.fromhex(fields["text"]), channels=bytes.fromhex(fields["channels"]),
         )  # fmt: skip
@@ -92,6 +99,9 @@ def test_golden_packets_are_what_they_always_were() -> None:
         ({"text_mode": TextMode.REFERENCE, "text": b"\0"}, "1 to 255"),
         ({"text_mode": TextMode.NONE}, "says it has none"),
         ({"channel_ids": ()}, "no channel"),
+        ({"reference": 64}, "reference 64: 0 to 63"),
+        ({"reference_check": 5}, "checksum of the reference 5"),
+        ({"activity": 1}, "activity 1"),
     ],
 )
 def test_a_frame_that_cannot_be_is_refused_in_plain_words(changes: dict, words: str) -> None:
@@ -108,7 +118,7 @@ def test_a_packet_with_a_right_checksum_and_wrong_claims_is_refused() -> None:
     good = pack(simple())[:-2]
     cases = {
         "version": bytes([0x10]) + good[1:],
-        "reserved": bytes([good[0] | 8]) + good[1:],
+        "builds on itself": bytes([good[0] | 8]) + good[1:7] + b"\xc0\0\0" + good[7:],
         "size code": good[:5] + bytes([len(SIZES)]) + good[6:],
         "channels": good[:7] + bytes([21]) + good[8:],
         "ends early": good[:8] + b"\xff\x7f" + good[9:],

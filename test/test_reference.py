@@ -10,6 +10,21 @@ from conftest import scene
 from gsc_ros.encoder import EncodeSettings
 
 
+def test_the_reference_decoder_reads_a_frame_that_builds_on_another(encoder, decoder) -> None:
+    sender, receiver = encoder.for_another_camera(first_sequence=65_535), decoder.for_another_camera()
+    view = scene(3, 120, 160)
+    asked = EncodeSettings(level=9, channels=9, caption_mode="off", memory="key")
+    packets = [sender.encode(view, asked).packet, sender.encode(np.roll(view, 5, axis=1), asked).packet]
+    weights = decoder.profile.weights
+    first, second = (reference.packet_fields(packet) for packet in packets)
+    assert (second["sequence"], second["distance"]) == (0, 1)
+    known = reference.channels_of(first, weights / "channels.safetensors")
+    symbols = reference.channels_of(second, weights / "memory.safetensors", (first, known))
+    for packet in packets:
+        message = receiver.read(receiver.unpack(packet))
+    assert all(np.array_equal(symbols[channel], message.symbols[channel]) for channel in symbols)
+
+
 @pytest.mark.parametrize(
     ("size", "settings"),
     [

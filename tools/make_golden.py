@@ -24,6 +24,7 @@ def frames() -> list[Frame]:
         Frame(**common, width=999, height=4096, channel_ids=(0, 7, 19), text_mode=TextMode.PLAIN, text="brücke".encode(), channels=b"\0\1"),
         Frame(**common, width=16, height=16, channel_ids=(), text_mode=TextMode.REFERENCE, text=b"\x05", channels=b""),
         Frame(**{**common, "channel_count": 320, "scale": 8, "level": 15}, width=1242, height=375, channel_ids=(3, 44, 45, 319), text_mode=TextMode.NONE, text=b"", channels=b"\xff" * 200),
+        Frame(**common, width=640, height=480, channel_ids=tuple(range(9)), text_mode=TextMode.NONE, text=b"", channels=b"\x11" * 5, reference=63, reference_check=0xC0DE, activity=2),
     ]  # fmt: skip
 
 
@@ -43,6 +44,15 @@ def main() -> None:
         message = decoder.for_another_camera().read(decoder.unpack(packet))
         symbols = {str(channel): plane.tolist() for channel, plane in message.symbols.items()}
         packets.append({"packet": packet.hex(), "caption": message.caption, "symbols": symbols})
+    # Two frames of which the second builds on the first.
+    sender, receiver = encoder.for_another_camera(first_sequence=0xFFFF), decoder.for_another_camera()
+    chain = []
+    for view in (image, np.roll(image, 8, axis=1)):
+        encoded = sender.encode(view, EncodeSettings(max_bytes=200, memory="key"))
+        message = receiver.read(receiver.unpack(encoded.packet))
+        symbols = {str(channel): plane.tolist() for channel, plane in message.symbols.items()}
+        chain.append({"packet": encoded.packet.hex(), "caption": message.caption, "symbols": symbols})
+    assert message.frame.reference == 1
     golden = {
         "fingerprint": decoder.profile.fingerprint,
         "frames": [
@@ -53,6 +63,7 @@ def main() -> None:
             for frame in frames()
         ],
         "packets": packets,
+        "chain": chain,
     }  # fmt: skip
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(json.dumps(golden) + "\n")

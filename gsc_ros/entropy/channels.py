@@ -5,12 +5,14 @@ integers in units of 2**-12; all sums are whole numbers far below 2**53 and are 
 in float64, whatever order a BLAS adds them in (checked when the tables are loaded). The
 network yields, in eighths, a location and a log scale; these pick a row of trained integer
 frequencies, and the row codes the distance of the symbol from the location.
+
+Tables with memory are given what an earlier frame lets one expect as well, in integers too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,8 @@ LOWEST_SCALE = -20  # -2.5 in eighths
 REACH = 16  # distances beyond +-(REACH - 1) are escaped
 WIDEST = 127  # symbols lie in -127 .. 127
 HIDDEN_LIMIT = float(1 << 28)
+ACTIVITY_LIMITS = (0.01, 0.05, 0.2)  # shares of changed symbols from which the next class begins
+ACTIVITIES = len(ACTIVITY_LIMITS) + 1
 _UNIFORM_BYTE = np.full((1, 256), TOTAL // 256, dtype=np.int64)
 _RING = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if (dy + dx) % 2]
 
@@ -45,7 +49,8 @@ class GridTables:
     ``across`` (C,K,E+C,9) weighs the 3x3 neighbourhoods, ``within`` (C,K,12) the checkerboard
     ring of the own channel, ``bias`` (C,K), ``second`` (C,K) is added in the second pass,
     ``condition`` (C,K,levels+N) the quality level and the channels sent, ``out`` (C,2,K) and
-    ``out_bias`` (C,2) give location and log scale.
+    ``out_bias`` (C,2) give location and log scale. With memory ``condition`` goes on with the
+    earlier frame's level and the class of change, and ``reference`` (C,K,E+C,9) weighs what that frame lets one expect.
     """
 
     across: NDArray[np.int32]
@@ -55,6 +60,7 @@ class GridTables:
     condition: NDArray[np.int32]
     out: NDArray[np.int32]
     out_bias: NDArray[np.int64]
+    reference: NDArray[np.int32] | None = None
 
     def check(self) -> None:
         """Raise ChannelError unless every sum the network can form stays below 2**53."""
@@ -62,6 +68,8 @@ class GridTables:
             np.abs(self.across).sum(axis=(2, 3), dtype=np.int64).max()
             + np.abs(self.within).sum(axis=2, dtype=np.int64).max()
         )
+        if self.reference is not None:
+            reach += 8 * WIDEST * np.abs(self.reference).sum(axis=(2, 3), dtype=np.int64).max()
         final = np.abs(self.out).sum(axis=2, dtype=np.int64).max() * HIDDEN_LIMIT + np.abs(self.out_bias).max()
         if max(float(reach), float(final)) >= 2**52:
             raise ChannelError("the context tables hold weights so large that their sums are not exact")
@@ -73,23 +81,31 @@ class ChannelTables:
 
     grids: tuple[GridTables, ...]
     frequencies: NDArray[np.int64]  # (SCALES, 8, 2*REACH+1), rows sum to TOTAL
+    steps: NDArray[np.int64] | None = None  # with memory: quantisation steps (levels, N) in units of 2**-16
 
     @classmethod
     def load(cls, path: Path) -> ChannelTables:
         arrays = load_file(path)
         names = [field.name for field in fields(GridTables)]
         count = 1 + max(int(key[4]) for key in arrays if key.startswith("grid"))
-        grids = tuple(GridTables(**{name: arrays[f"grid{index}.{name}"] for name in names}) for index in range(count))
+        grids = tuple(
+            GridTables(**{name: arrays[f"grid{i}.{name}"] for name in names if f"grid{i}.{name}" in arrays})
+            for i in range(count)
+        )
         for grid in grids:
             grid.check()
-        return cls(grids=grids, frequencies=arrays["frequencies"].astype(np.int64))
+        steps = arrays["steps"].astype(np.int64) if "steps" in arrays else None
+        return cls(grids=grids, frequencies=arrays["frequencies"].astype(np.int64), steps=steps)
 
     def save(self, path: Path) -> None:
         arrays = {
             f"grid{index}.{field.name}": getattr(grid, field.name)
             for index, grid in enumerate(self.grids)
             for field in fields(GridTables)
+            if getattr(grid, field.name) is not None
         }
+        if self.steps is not None:
+            arrays["steps"] = self.steps.astype(np.int32)
         save_file({**arrays, "frequencies": self.frequencies.astype(np.int32)}, path)
 
 
@@ -102,15 +118,45 @@ class Coded:
     center: Integers  # the location rounded, (n,)
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What an earlier frame lets one expect of this one.
+
+    ``level`` is that frame's quality level, ``activity`` the class of how much has changed since (0 to
+    3: under 1, 5, 20 % of the symbols, more), which the encoder says. ``planes`` holds its y_hat for every channel, on the
+    channel's grid, in eighths of a step of the present level: whole numbers within -1016..1016.
+    """
+
+    level: int
+    planes: Mapping[int, Integers]
+    activity: int = 0
+
+    def observed(self, symbols: Mapping[int, NDArray[np.integer]]) -> Expected:
+        """The same, with the activity that ``symbols`` show."""
+        changed = sum(int((plane != (self.planes[c] + 4) >> 3).sum()) for c, plane in symbols.items())
+        share = changed / max(1, sum(plane.size for plane in symbols.values()))
+        return replace(self, activity=sum(share >= limit for limit in ACTIVITY_LIMITS))
+
+
 class ChannelCoder:
-    """Codes the sent channels of one frame under ``tables``."""
+    """Codes the sent channels of one frame under ``tables``.
+
+    With tables that have memory every method needs ``expected``; with others it stays None.
+    """
 
     def __init__(self, tables: ChannelTables, layout: LatentLayout) -> None:
         self._layout = layout
-        self._tables = tables
+        self.tables = tables
         self._frequencies = np.ascontiguousarray(tables.frequencies.reshape(-1, 2 * REACH + 1))
 
-    def encode(self, symbols: Mapping[int, NDArray[np.integer]], level: int, height: int, width: int) -> bytes:
+    def encode(
+        self,
+        symbols: Mapping[int, NDArray[np.integer]],
+        level: int,
+        height: int,
+        width: int,
+        expected: Expected | None = None,
+    ) -> bytes:
         """Bytes of ``symbols``: channel id -> (rows, columns) on that channel's grid, within -127..127."""
         coder = SymbolEncoder()
 
@@ -119,11 +165,17 @@ class ChannelCoder:
             _put(coder, known - coded.center, self._frequencies[coded.rows])
             return known
 
-        self._walk(list(symbols), level, height, width, put, symbols)
+        self._walk(list(symbols), level, height, width, put, symbols, expected)
         return coder.finish()
 
     def decode(
-        self, data: bytes, channels: Sequence[int], level: int, height: int, width: int
+        self,
+        data: bytes,
+        channels: Sequence[int],
+        level: int,
+        height: int,
+        width: int,
+        expected: Expected | None = None,
     ) -> dict[int, NDArray[np.int64]]:
         """The symbols that :meth:`encode` was given; ChannelError when ``data`` cannot hold them."""
         coder = SymbolDecoder(data)
@@ -134,9 +186,16 @@ class ChannelCoder:
                 raise ChannelError("a symbol beyond -127..127")
             return values
 
-        return self._walk(channels, level, height, width, get, None)
+        return self._walk(channels, level, height, width, get, None, expected)
 
-    def cost(self, symbols: Mapping[int, NDArray[np.integer]], level: int, height: int, width: int) -> dict[int, float]:
+    def cost(
+        self,
+        symbols: Mapping[int, NDArray[np.integer]],
+        level: int,
+        height: int,
+        width: int,
+        expected: Expected | None = None,
+    ) -> dict[int, float]:
         """Ideal cost in bits of every channel of ``symbols``, under the frequencies in use."""
         bits = dict.fromkeys(symbols, 0.0)
 
@@ -148,11 +207,16 @@ class ChannelCoder:
             bits[coded.channel] += 8.0 * float((np.abs(distance) >= REACH).sum())
             return known
 
-        self._walk(list(symbols), level, height, width, count, symbols)
+        self._walk(list(symbols), level, height, width, count, symbols, expected)
         return bits
 
     def statistics(
-        self, symbols: Mapping[int, NDArray[np.integer]], level: int, height: int, width: int
+        self,
+        symbols: Mapping[int, NDArray[np.integer]],
+        level: int,
+        height: int,
+        width: int,
+        expected: Expected | None = None,
     ) -> tuple[Integers, Integers]:
         """Row index and distance of every symbol, for fitting the frequencies to data."""
         rows: list[Integers] = []
@@ -164,7 +228,7 @@ class ChannelCoder:
             distances.append(known - coded.center)
             return known
 
-        self._walk(list(symbols), level, height, width, note, symbols)
+        self._walk(list(symbols), level, height, width, note, symbols, expected)
         return np.concatenate(rows), np.concatenate(distances)
 
     def _walk(
@@ -175,33 +239,51 @@ class ChannelCoder:
         width: int,
         visit: Callable[[Coded, Integers | None], Integers],
         symbols: Mapping[int, NDArray[np.integer]] | None,
+        expected: Expected | None,
     ) -> dict[int, NDArray[np.int64]]:
         """Visit both passes of every channel in coding order; returns what ``visit`` returned."""
         layout = self._layout
-        condition = np.zeros(self._tables.grids[0].condition.shape[2])
-        levels = len(condition) - layout.channels
+        condition = np.zeros(self.tables.grids[0].condition.shape[2])
+        memory = 0 if expected is None else ACTIVITIES
+        levels = (len(condition) - layout.channels - memory) // (1 if expected is None else 2)
         condition[level] = 1
         condition[[levels + channel for channel in channels]] = 1
+        if expected is not None:
+            condition[levels + layout.channels + expected.level] = 1
+            condition[2 * levels + layout.channels + expected.activity] = 1
         known: dict[int, NDArray[np.int64]] = {}
         patches: dict[int, Exact] = {}
         for group in range(len(layout.counts)):
             rows, columns = layout.grid(group, height, width)
             if group:
-                patches = {channel: _patches(known[channel].repeat(2, axis=0).repeat(2, axis=1)) for channel in known}
+                patches = {channel: _patches(_finer(known[channel])) for channel in known}
+            before = None if expected is None else self._before(group, expected)
             for channel in sorted(c for c in channels if layout.group(c) == group):
                 given = None if symbols is None else np.asarray(symbols[channel], dtype=np.int64)
                 plane = np.zeros((rows, columns), dtype=np.int64)
-                for chosen, models in self._passes(group, channel, patches, condition, plane):
+                for chosen, models in self._passes(group, channel, patches, before, condition, plane):
                     plane[chosen] = visit(models, None if given is None else given[chosen])
                 known[channel] = plane
                 patches[channel] = _patches(plane)
         return known
 
+    def _before(self, group: int, expected: Expected) -> Exact:
+        """The neighbourhoods of all channels that the network of ``group`` sees of the earlier frame."""
+        seen = range(self._layout.first(group) + self._layout.counts[group])
+        planes = (expected.planes[c] if self._layout.group(c) == group else _finer(expected.planes[c]) for c in seen)
+        return np.concatenate([_patches(plane) for plane in planes])
+
     def _passes(
-        self, group: int, channel: int, patches: Mapping[int, Exact], condition: Exact, plane: Integers
+        self,
+        group: int,
+        channel: int,
+        patches: Mapping[int, Exact],
+        before: Exact | None,
+        condition: Exact,
+        plane: Integers,
     ) -> Iterator[tuple[tuple[Integers, Integers], Coded]]:
         """The two passes of ``channel``; ``plane`` is filled in by the caller between them."""
-        grid = self._tables.grids[group]
+        grid = self.tables.grids[group]
         own = channel - self._layout.first(group)
         rows, columns = plane.shape
         hidden = np.repeat((grid.bias[own] + grid.condition[own] @ condition)[:, None], rows * columns, axis=1)
@@ -210,6 +292,9 @@ class ChannelCoder:
         if useful:
             weights = grid.across[own][:, useful].reshape(len(hidden), -1).astype(np.float64)
             hidden += weights @ np.concatenate([patches[c] for c in useful])
+        if before is not None:
+            assert grid.reference is not None
+            hidden += np.floor(grid.reference[own].reshape(len(hidden), -1).astype(np.float64) @ before / 8)
         for parity in (0, 1):
             chosen_rows, chosen_columns = np.nonzero(
                 (np.arange(rows)[:, None] + np.arange(columns)[None, :]) % 2 == parity
@@ -230,6 +315,11 @@ class ChannelCoder:
                 (chosen_rows, chosen_columns),
                 Coded(channel=channel, rows=scale * 8 + (eighths - 8 * center + 4), center=center),
             )
+
+
+def _finer(plane: Integers) -> Integers:
+    """A plane of the coarse grid on the fine one."""
+    return plane.repeat(2, axis=0).repeat(2, axis=1)
 
 
 def _patches(plane: NDArray[np.integer]) -> Exact:

@@ -2,8 +2,9 @@
 
 Channels are coded in the order of their ids, each in two passes over a checkerboard. A symbol
 sees the 3x3 neighbourhood of every earlier channel and, in the second pass, the twelve nearest
-symbols of its own channel that the first pass has sent. Two small layers turn these integers
-into the location mu and the scale of a discretised logistic distribution.
+symbols of its own channel that the first pass has sent. With memory it also sees the 3x3
+neighbourhood of every channel of an earlier frame that both ends hold. Two small layers turn
+these integers into the location mu and the scale of a discretised logistic distribution.
 
 This is the float form that is trained; :mod:`gsc_ros.entropy.channels` runs the same network in
 integers, so that both ends of the link agree to the last bit on every machine.
@@ -15,7 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gsc_ros.entropy.channels import ACTIVITIES
 from gsc_ros.latents.layout import LatentLayout
+from gsc_ros.latents.transform import zeroed
 
 HIDDEN = 16
 MIN_LOG_SCALE, MAX_LOG_SCALE = -2.5, 3.0
@@ -29,15 +32,21 @@ def checkerboard(height: int, width: int, *, device: torch.device | str = "cpu")
 
 
 class GridContext(nn.Module):
-    """Context model of the channels of one grid; coarser channels enter as earlier ones."""
+    """Context model of the channels of one grid; coarser channels enter as earlier ones.
 
-    def __init__(self, earlier: int, channels: int, levels: int, all_channels: int) -> None:
+    With ``memory`` it is given an earlier frame's symbols too, and its condition goes on with that
+    frame's quality level and with how much has changed since (``ACTIVITIES`` classes).
+    """
+
+    def __init__(self, earlier: int, channels: int, levels: int, all_channels: int, *, memory: bool = False) -> None:
         super().__init__()
         self.channels = channels
         inputs = earlier + channels
+        self.reference = zeroed(nn.Conv2d(inputs, channels * HIDDEN, 3, padding=1, bias=False)) if memory else None
+        conditions = levels + all_channels + (levels + ACTIVITIES if memory else 0)
         self.across = nn.Conv2d(inputs, channels * HIDDEN, 3, padding=1)
         self.within = nn.Conv2d(channels, channels * HIDDEN, 5, padding=2, groups=channels)
-        self.condition = nn.Linear(levels + all_channels, channels * HIDDEN)
+        self.condition = nn.Linear(conditions, channels * HIDDEN)
         self.second = nn.Parameter(torch.zeros(channels * HIDDEN, 1, 1))
         self.out = nn.Conv2d(channels * HIDDEN, 2 * channels, 1, groups=channels)
         self.across_mask: Tensor
@@ -51,11 +60,19 @@ class GridContext(nn.Module):
             self.within.weight.mul_(0.3)
             self.out.weight.mul_(0.3)
 
-    def forward(self, earlier: Tensor | None, symbols: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Location and log scale of every symbol, each shaped as ``symbols`` (B,channels,r,c)."""
+    def forward(
+        self, earlier: Tensor | None, symbols: Tensor, condition: Tensor, reference: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Location and log scale of every symbol, each shaped as ``symbols`` (B,channels,r,c).
+
+        ``reference`` (B,earlier+channels,r,c): the earlier frame's y_hat in steps of the present level.
+        """
         inputs = symbols if earlier is None else torch.cat([earlier, symbols], dim=1)
         hidden = F.conv2d(inputs, self.across.weight * self.across_mask, self.across.bias, padding=1)
         hidden = hidden + self.condition(condition)[:, :, None, None]
+        if self.reference is not None:
+            assert reference is not None
+            hidden = hidden + self.reference(reference)
         within = F.conv2d(
             symbols, self.within.weight * self.within_mask, self.within.bias, padding=2, groups=self.channels
         )
@@ -67,17 +84,28 @@ class GridContext(nn.Module):
 class ContextModel(nn.Module):
     """The context models of both grids."""
 
-    def __init__(self, layout: LatentLayout, levels: int) -> None:
+    def __init__(self, layout: LatentLayout, levels: int, *, memory: bool = False) -> None:
         super().__init__()
         lead, rest = layout.counts
-        self.grid64 = GridContext(0, lead, levels, layout.channels)
-        self.grid32 = GridContext(lead, rest, levels, layout.channels)
+        self.grid64 = GridContext(0, lead, levels, layout.channels, memory=memory)
+        self.grid32 = GridContext(lead, rest, levels, layout.channels, memory=memory)
 
     def forward(
-        self, symbols64: Tensor, symbols32: Tensor, condition: Tensor
+        self,
+        symbols64: Tensor,
+        symbols32: Tensor,
+        condition: Tensor,
+        reference: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Location and log scale of the symbols of both grids; ``reference`` as they are shaped."""
         up = F.interpolate(symbols64, scale_factor=2, mode="nearest")
-        return self.grid64(None, symbols64, condition), self.grid32(up, symbols32, condition)
+        if reference is None:
+            return self.grid64(None, symbols64, condition), self.grid32(up, symbols32, condition)
+        before = torch.cat([F.interpolate(reference[0], scale_factor=2, mode="nearest"), reference[1]], dim=1)
+        return (
+            self.grid64(None, symbols64, condition, reference[0]),
+            self.grid32(up, symbols32, condition, before),
+        )
 
 
 def bits(values: Tensor, mu: Tensor, log_scale: Tensor) -> Tensor:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import array
+import random
 import time
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
 
 from gsc_ros.encoder import MIN_BUDGET, Encoder, EncodeSettings
 from gsc_ros.frame_messages import message_fields
 from gsc_ros.image_messages import read_image
-from gsc_ros.msg import GscFrame, GscStats
+from gsc_ros.link.request import Request
+from gsc_ros.msg import GscAck, GscFrame, GscRequest, GscStats
 from gsc_ros.nodes.parameters import COMPRESSOR
-from gsc_ros.nodes.worker_node import WorkerNode, spin
+from gsc_ros.nodes.request_messages import request_of
+from gsc_ros.nodes.served_node import spin
+from gsc_ros.nodes.worker_node import WorkerNode
+from gsc_ros.rate import RateControl, RateSettings
+
+KEPT = ("max_bytes", "channels", "caption")  # of a request: what holds for the frames after it
 
 
 class Compressor(WorkerNode):
@@ -23,8 +33,16 @@ class Compressor(WorkerNode):
     def __init__(self) -> None:
         super().__init__("compressor", COMPRESSOR)
         shared = Encoder.load(self.value("profile"), device=self.value("device"))
+        self._latents = shared.latents
+        self._wishes: dict[str, Request] = {}
         self._settings()  # a start-up parameter out of the profile's range stops here
-        self._encoders = {camera: shared.for_another_camera() for camera in self.cameras}
+        # Numbers start anywhere: the base may still hold frames from before a restart of this node.
+        self._encoders = {
+            camera: shared.for_another_camera(first_sequence=random.randrange(1 << 16)) for camera in self.cameras
+        }
+        self._wishes |= {camera: Request() for camera in self.cameras}
+        self._sharper: set[str] = set()
+        self._rate = RateControl(self._rate_settings())
         self._next_due = dict.fromkeys(self.cameras, 0.0)
         newest = QoSProfile(depth=1, reliability=qos_profile_sensor_data.reliability)
         compressed = self.value("transport") == "compressed"
@@ -34,6 +52,11 @@ class Compressor(WorkerNode):
         self._frames = {
             camera: self.advertise(GscFrame, f"{camera}/image_raw/gsc", QoSProfile(depth=10)) for camera in self.cameras
         }
+        for camera in self.cameras:
+            if self.value("memory") != "off":
+                self.listen(GscAck, f"{camera}/gsc/ack", QoSProfile(depth=10), partial(self._acknowledged, camera))
+            if self.value("accept_requests"):
+                self.listen(GscRequest, f"{camera}/gsc/request", QoSProfile(depth=10), partial(self._asked, camera))
         stats = self.cameras if self.value("publish_stats") else []
         self._stats = {
             camera: self.advertise(GscStats, f"{camera}/image_raw/gsc/stats", QoSProfile(depth=10)) for camera in stats
@@ -42,16 +65,23 @@ class Compressor(WorkerNode):
             f"ready: profile {shared.profile.name} {shared.profile.fingerprint}, cameras {', '.join(self.cameras)}"
         )
 
-    def work(self, camera: str, message: Any) -> None:
+    def work(self, camera: str, message: Any) -> bool:
         rate = self.value("max_rate_hz")
         now = time.monotonic()
         if rate > 0:
             if now < self._next_due[camera]:
-                return
+                return False
             self._next_due[camera] = max(now, self._next_due[camera] + 1 / rate)
         image = read_image(message)
         converted = time.monotonic()
-        encoded = self._encoders[camera].encode(image, self._settings())
+        settings = self._settings(camera)
+        if camera in self._sharper:
+            self._sharper.discard(camera)
+            settings = replace(settings, max_bytes=self.value("sharpen_bytes"))
+        else:
+            settings = replace(settings, max_bytes=self._allowed(settings.max_bytes))
+        encoded = self._encoders[camera].encode(image, settings)
+        self._rate.spend(len(encoded.packet), time.monotonic())
         self._frames[camera].publish(GscFrame(header=message.header, **message_fields(encoded.frame, array.array)))
         if camera in self._stats:
             counters, frame = self.counters[camera], encoded.frame
@@ -65,23 +95,83 @@ class Compressor(WorkerNode):
                     dropped_newer=counters.dropped_newer, dropped_stale=counters.dropped_stale, refused=counters.refused,
                 )
             )  # fmt: skip
+        return True
+
+    def delay(self) -> float:
+        return 0.0 if self._sharper else self._rate.delay(time.monotonic())
+
+    def changed(self, name: str, value: Any) -> None:
+        self._rate.change(self._rate_settings(), time.monotonic())
+
+    def _allowed(self, most: int | None) -> int | None:
+        """Bytes for the next frame: what a camera may have, and what the bit rate leaves."""
+        left = self._rate.allowance(time.monotonic())
+        return left if most is None else most if left is None else min(most, left)
+
+    def _acknowledged(self, camera: str, message: Any) -> None:
+        references = self._encoders[camera].references
+        if message.key_wanted:
+            references.ask_for_key(message.sequence)
+        else:
+            references.acknowledge(message.sequence)
+
+    def _asked(self, camera: str, message: Any) -> None:
+        """Do what the operator asks; it holds until the next request or restart."""
+        try:
+            request = request_of(message)
+            if request.max_bytes and request.max_bytes < MIN_BUDGET:
+                raise ValueError(f"max_bytes {request.max_bytes}: 0 (no limit) or at least {MIN_BUDGET}")
+            wishes = replace(
+                self._wishes[camera],
+                **{name: value for name, value in vars(request).items() if name in KEPT and value is not None},
+            )
+            self._settings(camera, wishes)  # refused here rather than frame by frame
+        except ValueError as error:
+            self.warn(f"{camera}: request refused: {error}")
+            return
+        self._wishes[camera] = wishes
+        if request.bits_per_second is not None:
+            value = float(request.bits_per_second)
+            self.set_parameters([Parameter("max_bits_per_second", value=value)])
+        if request.sharpen:
+            self._sharper.add(camera)
+        if request.key_frame:
+            self._encoders[camera].references.ask_for_key()
+        self.get_logger().info(f"{camera}: the operator asks: {request}")
+
+    def _rate_settings(self) -> RateSettings:
+        return RateSettings(
+            bits_per_second=self.value("max_bits_per_second"),
+            max_bytes=self.value("max_bytes_per_frame"),
+            least_rate_hz=self.value("least_rate_hz") * len(self.cameras),
+            overhead=self.value("link_overhead"),
+            datagram=self.value("link_mtu"),
+        )
 
     def check_change(self, name: str, value: Any) -> str | None:
         if name == "max_bytes_per_frame" and 0 < value < MIN_BUDGET:
             return f"max_bytes_per_frame {value}: 0 (no limit) or at least {MIN_BUDGET}"
         return None
 
-    def _settings(self) -> EncodeSettings:
+    def _settings(self, camera: str = "", wishes: Request | None = None) -> EncodeSettings:
+        """The parameters, and what the operator asked for ``camera``; raises ValueError."""
         level, selection = self.value("level"), self.value("selection")
-        return EncodeSettings(
-            max_bytes=self.value("max_bytes_per_frame") or None,
-            channels=self.value("channels") or None,
+        wishes = wishes or self._wishes.get(camera, Request())
+        max_bytes = self.value("max_bytes_per_frame") if wishes.max_bytes is None else wishes.max_bytes
+        channels = self.value("channels") if wishes.channels is None else wishes.channels
+        settings = EncodeSettings(
+            max_bytes=max_bytes or None,
+            channels=channels or None,
             level=None if level < 0 else level,
             selection=None if selection == "profile" else selection,
-            caption_mode=self.value("caption_mode"),
-            caption=self.value("caption"),
+            caption_mode="fixed" if wishes.caption else self.value("caption_mode"),
+            caption=wishes.caption or self.value("caption"),
             caption_refresh=self.value("caption_refresh"),
+            memory=self.value("memory"),
+            key_interval=self.value("key_interval"),
         )
+        settings.check(self._latents)
+        return settings
 
 
 def main() -> None:

@@ -38,6 +38,11 @@ class NewestBoxes(Generic[Item]):
                 self._changed.wait()
             return None
 
+    def closed_within(self, seconds: float) -> bool:
+        """Wait so long, or until the boxes are closed; True when they are."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._closed, timeout=seconds)
+
     def close(self) -> None:
         """Wake the worker and let it end."""
         with self._changed:

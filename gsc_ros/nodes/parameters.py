@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-Value = bool | int | float | str | list[str]
+Value = bool | int | float | str | list[str] | list[float]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class Parameter:
             return ", ".join(self.choices)
         if self.low is not None:
             return f"{self.low:.10g} to {self.high:.10g}"
-        return {bool: "true, false", str: "text", list: "list of text"}.get(type(self.default), "")
+        if isinstance(self.default, list):
+            return "list of text" if isinstance(self.default[0], str) else "list of numbers"
+        return {bool: "true, false", str: "text"}.get(type(self.default), "")
 
     def problem(self, value: Any) -> str | None:
         """Why ``value`` is not allowed, in one line, or None."""
@@ -42,7 +44,7 @@ class Parameter:
         return None
 
 
-COMMON = (
+SERVED = (
     Parameter("cameras", ["/camera"], "base names of the cameras this node serves", changes=False),
     Parameter(
         "profile",
@@ -50,10 +52,19 @@ COMMON = (
         "profile name, or path of a profile's YAML file; the same on both sides of the link",
         changes=False,
     ),
+)
+
+COMMON = (
+    *SERVED,
     Parameter("device", "cpu", "where the models run: cpu, cuda, cuda:0 ...", changes=False),
     Parameter("threads", 0, "threads for the models; 0: what torch chooses", low=0, high=256, changes=False),
     Parameter(
         "max_age_s", 0.0, "frames whose stamp is older are dropped and counted; 0: no limit", low=0.0, high=86400.0
+    ),
+    Parameter(
+        "clocks_agree",
+        True,
+        "both sides' clocks show the same time; where they do not, ages count from the fastest frame seen lately",
     ),
     Parameter("publish_stats", True, "publish GscStats for each frame", changes=False),
 )
@@ -84,6 +95,37 @@ COMPRESSOR = (
     Parameter(
         "max_rate_hz", 0.0, "at most so many frames a second are encoded; 0: as many as come", low=0.0, high=240.0
     ),
+    Parameter(
+        "max_bits_per_second",
+        0.0,
+        "hard limit of all cameras' frames together, with the headers of the link; 0: none",
+        low=0.0,
+        high=1e9,
+    ),
+    Parameter(
+        "least_rate_hz",
+        0.5,
+        "with max_bits_per_second: frames get smaller rather than rarer than this",
+        low=0.001,
+        high=240.0,
+    ),
+    Parameter(
+        "link_overhead",
+        38,
+        "bytes on the wire that each datagram takes beside its part of the packet",
+        low=0,
+        high=1000,
+    ),
+    Parameter("link_mtu", 1400, "largest part of a packet that one datagram carries, in bytes", low=32, high=65507),
+    Parameter(
+        "memory",
+        "acknowledged",
+        "what frames may build on: earlier ones that the base acknowledged, the last key frame too, or none",
+        choices=("off", "acknowledged", "key"),
+    ),
+    Parameter("key_interval", 15, "with memory: every so many frames one builds on none", low=1, high=64),
+    Parameter("sharpen_bytes", 1200, "byte limit of a frame for which the operator asked sharper", low=24, high=65535),
+    Parameter("accept_requests", True, "do what the operator asks with GscRequest", changes=False),
 )
 
 RECONSTRUCTOR = (
@@ -108,7 +150,51 @@ RECONSTRUCTOR = (
         "calibration YAML for each camera, in the order of cameras; empty: no camera_info",
         changes=False,
     ),
+    Parameter("publish_acks", True, "tell the compressor which frames were decoded", changes=False),
 )
+
+GATEWAY = (
+    *SERVED,
+    Parameter("side", "robot", "which end of the link this is", choices=("robot", "base"), changes=False),
+    Parameter(
+        "weights", [1.0], "share of the link of each camera, in the order of cameras; one: all the same", changes=False
+    ),
+    Parameter("transport", "udp", "what carries the datagrams", choices=("udp", "serial", "zenoh"), changes=False),
+    Parameter(
+        "local",
+        "0.0.0.0:47000",
+        "udp: HOST:PORT to bind; zenoh: endpoint to listen on, e.g. udp/0.0.0.0:7447, or empty",
+        changes=False,
+    ),
+    Parameter(
+        "remote",
+        "",
+        "udp: HOST:PORT of the other side, empty: whoever calls; zenoh: endpoint to connect to, or empty",
+        changes=False,
+    ),
+    Parameter("serial_device", "/dev/ttyUSB0", "serial: the port", changes=False),
+    Parameter("baud", 9600, "serial: bits per second of the line", low=50, high=4_000_000, changes=False),
+    Parameter("zenoh_key", "gsc", "zenoh: key expression below which both sides publish", changes=False),
+    Parameter("mtu", 1400, "largest datagram in bytes; larger frames are cut", low=32, high=65507, changes=False),
+    Parameter("max_bits_per_second", 0.0, "hard limit with every header; 0: none", low=0.0, high=1e9),
+    Parameter("key_file", "", "pre-shared key, made with `gsc key FILE`; empty: no authentication", changes=False),
+)
+
+LINK_EMULATOR = (
+    Parameter("link", "4k", "a preset, or a rate in bit/s such as 500 or 4k (docs/link.md)"),
+    Parameter("loss", -1.0, "probability that a datagram is lost; -1: the preset's", low=-1.0, high=1.0),
+    Parameter("latency_s", -1.0, "seconds each way; -1: the preset's", low=-1.0, high=86400.0),
+    Parameter("seed", 0, "of the losses", low=0, high=2**31 - 2, changes=False),
+    Parameter("robot_side", "127.0.0.1:47001", "HOST:PORT to which the robot's gateway sends", changes=False),
+    Parameter("base", "127.0.0.1:47000", "HOST:PORT of the base's gateway", changes=False),
+)
+
+TABLES = {
+    "compressor": COMPRESSOR,
+    "reconstructor": RECONSTRUCTOR,
+    "gateway": GATEWAY,
+    "link_emulator": LINK_EMULATOR,
+}
 
 
 def declare(node: Node, table: Sequence[Parameter]) -> None:
@@ -134,7 +220,7 @@ def declare(node: Node, table: Sequence[Parameter]) -> None:
 def documentation() -> str:
     """The tables of docs/parameters.md."""
     lines = []
-    for title, table in (("compressor", COMPRESSOR), ("reconstructor", RECONSTRUCTOR)):
+    for title, table in TABLES.items():
         lines += [
             f"## {title}",
             "",

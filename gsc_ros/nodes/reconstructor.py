@@ -12,13 +12,14 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
 from gsc_ros.bitstream import pack
-from gsc_ros.decoder import Decoder, DecodeSettings
+from gsc_ros.decoder import Decoder, DecodeSettings, MissingReferenceError
 from gsc_ros.frame_messages import frame_of
 from gsc_ros.image_messages import fill_image, scaled_camera_info
 from gsc_ros.marking import mark_generated
-from gsc_ros.msg import GscFrame, GscStats
+from gsc_ros.msg import GscAck, GscFrame, GscStats
 from gsc_ros.nodes.parameters import RECONSTRUCTOR
-from gsc_ros.nodes.worker_node import WorkerNode, spin
+from gsc_ros.nodes.served_node import spin
+from gsc_ros.nodes.worker_node import WorkerNode
 
 
 class Reconstructor(WorkerNode):
@@ -44,6 +45,8 @@ class Reconstructor(WorkerNode):
         self._confidences = self._optional("publish_confidence", Image, "confidence", reliable)
         self._captions = self._optional("publish_caption", String, "caption", reliable)
         self._stats = self._optional("publish_stats", GscStats, "stats", reliable)
+        acks = self.cameras if self.value("publish_acks") else []
+        self._acks = {camera: self.advertise(GscAck, f"{camera}/gsc/ack", QoSProfile(depth=10)) for camera in acks}
         for camera in self.cameras:
             self.subscribe(GscFrame, f"{camera}/image_raw/gsc", QoSProfile(depth=5), camera)
         self.get_logger().info(
@@ -54,12 +57,19 @@ class Reconstructor(WorkerNode):
         wanted = self.cameras if self.value(parameter) else []
         return {camera: self.advertise(kind, f"{camera}/gsc/{name}", qos) for camera in wanted}
 
-    def work(self, camera: str, message: Any) -> None:
+    def work(self, camera: str, message: Any) -> bool:
         began = time.monotonic()
         decoder = self._decoders[camera]
         frame = frame_of(message)
         packet = pack(frame)  # checks every field, as a packet's are
-        read = decoder.read(frame)
+        try:
+            read = decoder.read(frame)
+        except MissingReferenceError:
+            # On a link that loses packets this is nothing unusual: say so to the robot, and wait.
+            self.counters[camera].missing_reference += 1
+            self._acknowledge(camera, message.header, frame.sequence, key_wanted=True)
+            return False
+        self._acknowledge(camera, message.header, frame.sequence, key_wanted=False)
         size = (self.value("width"), self.value("height"))
         settings = DecodeSettings(
             steps=self.value("steps") or None,
@@ -92,6 +102,11 @@ class Reconstructor(WorkerNode):
                     confidence=float(result.confidence.mean()) / 255,
                 )
             )  # fmt: skip
+        return True
+
+    def _acknowledge(self, camera: str, header: Any, sequence: int, *, key_wanted: bool) -> None:
+        if camera in self._acks:
+            self._acks[camera].publish(GscAck(header=header, sequence=sequence, key_wanted=key_wanted))
 
 
 def main() -> None:

@@ -1,27 +1,26 @@
-"""What both nodes have in common: newest-first boxes, one worker thread, diagnostics, a clean end."""
+"""What the two codec nodes have in common: newest-first boxes, one worker thread, diagnostics."""
 
 from __future__ import annotations
 
 import threading
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import SetParametersResult
-from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.time import Time
 
+from gsc_ros.nodes.clock_offset import ClockOffset
 from gsc_ros.nodes.newest import NewestBoxes
-from gsc_ros.nodes.parameters import Parameter, declare
+from gsc_ros.nodes.parameters import Parameter
+from gsc_ros.nodes.served_node import ServedNode
 
 DIAGNOSTICS_PERIOD_S = 1.0
+LONGEST_NAP_S = 0.1
+DISAGREEMENT_S = 60.0
 
 
 class Counters:
@@ -32,11 +31,12 @@ class Counters:
         self.dropped_newer = 0
         self.dropped_stale = 0
         self.refused = 0
+        self.missing_reference = 0  # built on a frame that never came
         self.last_error = ""
         self.last_ms = 0.0
 
 
-class WorkerNode(Node, ABC):
+class WorkerNode(ServedNode):
     """A node whose frames are worked on in one thread, newest first.
 
     Subclasses load their models in ``__init__``, subscribe through :meth:`subscribe` and do
@@ -44,23 +44,14 @@ class WorkerNode(Node, ABC):
     """
 
     def __init__(self, name: str, table: Sequence[Parameter]) -> None:
-        super().__init__(name)
-        self._table = {parameter.name: parameter for parameter in table}
-        declare(self, table)
-        self.add_on_set_parameters_callback(self._check_parameters)
-        self.cameras = [camera.rstrip("/") for camera in self.value("cameras")]
-        if not all(self.cameras) or len(set(self.cameras)) != len(self.cameras):
-            raise ValueError(f"cameras {self.value('cameras')}: distinct names that are not empty are needed")
+        super().__init__(name, table)
         self.counters = {camera: Counters() for camera in self.cameras}
+        self._offset = ClockOffset()
         self._boxes: NewestBoxes[Any] = NewestBoxes(self.cameras)
         self._worker = threading.Thread(target=self._run, name="worker", daemon=True)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
         self._use_threads()
-
-    def value(self, name: str) -> Any:
-        """The present value of a parameter."""
-        return self.get_parameter(name).value
 
     def start(self) -> None:
         """Let the worker begin."""
@@ -75,39 +66,29 @@ class WorkerNode(Node, ABC):
 
     def subscribe(self, kind: Any, topic: str, qos: QoSProfile, camera: str) -> None:
         """Subscribe ``topic``; its messages go into the box of ``camera``."""
-        self.create_subscription(
-            kind, topic, lambda message: self._arrived(camera, message), qos,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._incompatible(topic, "publisher")),
-        )  # fmt: skip
-
-    def advertise(self, kind: Any, topic: str, qos: QoSProfile) -> Any:
-        """A publisher whose QoS can be overridden by parameters."""
-        return self.create_publisher(
-            kind, topic, qos,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            event_callbacks=PublisherEventCallbacks(incompatible_qos=self._incompatible(topic, "subscriber")),
-        )  # fmt: skip
+        self.listen(kind, topic, qos, lambda message: self._arrived(camera, message))
 
     @abstractmethod
-    def work(self, camera: str, message: Any) -> None:
-        """Handle one message in the worker thread."""
+    def work(self, camera: str, message: Any) -> bool:
+        """Handle one message in the worker thread; whether a frame came of it."""
 
     def age_s(self, stamp: Any) -> float:
         """Seconds since ``stamp`` on this node's clock; 0 for a stamp that was never set."""
         then = Time.from_msg(stamp, clock_type=self.get_clock().clock_type)
-        return 0.0 if then.nanoseconds == 0 else (self.get_clock().now() - then).nanoseconds / 1e9
-
-    def check_change(self, name: str, value: Any) -> str | None:
-        """Why parameter ``name`` cannot be set to ``value`` beyond its range; None when it can."""
-        return None
+        if then.nanoseconds == 0:
+            return 0.0
+        age = (self.get_clock().now() - then).nanoseconds / 1e9
+        return float(age if self.value("clocks_agree") else age - self._offset.seconds)
 
     def _arrived(self, camera: str, message: Any) -> None:
+        then = Time.from_msg(message.header.stamp, clock_type=self.get_clock().clock_type)
+        if then.nanoseconds:
+            self._offset.seen((self.get_clock().now() - then).nanoseconds / 1e9, time.monotonic())
         if self._boxes.put(camera, message):
             self.counters[camera].dropped_newer += 1
 
     def _run(self) -> None:
-        while (item := self._boxes.take()) is not None:
+        while (item := self._next()) is not None:
             camera, message = item
             counters = self.counters[camera]
             limit = self.value("max_age_s")
@@ -116,7 +97,7 @@ class WorkerNode(Node, ABC):
                 continue
             began = time.perf_counter()
             try:
-                self.work(camera, message)
+                done = self.work(camera, message)
             except ValueError as error:
                 self._refuse(camera, str(error))
             except Exception as error:
@@ -125,31 +106,24 @@ class WorkerNode(Node, ABC):
                     return
                 self._refuse(camera, f"{type(error).__name__}: {error}")
             else:
-                counters.frames += 1
+                counters.frames += done
                 counters.last_ms = 1e3 * (time.perf_counter() - began)
+
+    def _next(self) -> tuple[str, Any] | None:
+        """The newest message there is once :meth:`delay` is over; None at the end."""
+        while (delay := self.delay()) > 0:
+            if self._boxes.closed_within(min(delay, LONGEST_NAP_S)):
+                return None
+        return self._boxes.take()
+
+    def delay(self) -> float:
+        """Seconds to wait before the next message is taken; asked again while they pass."""
+        return 0.0
 
     def _refuse(self, camera: str, reason: str) -> None:
         self.counters[camera].refused += 1
         self.counters[camera].last_error = reason
-        self.get_logger().warning(f"{camera}: frame refused: {reason}", throttle_duration_sec=1.0)
-
-    def _check_parameters(self, parameters: list[Any]) -> SetParametersResult:
-        for parameter in parameters:
-            known = self._table.get(parameter.name)
-            reason = known.problem(parameter.value) if known else None
-            reason = reason or self.check_change(parameter.name, parameter.value)
-            if reason:
-                return SetParametersResult(successful=False, reason=reason)
-        return SetParametersResult(successful=True)
-
-    def _incompatible(self, topic: str, other: str) -> Callable[[Any], None]:
-        def log(event: Any) -> None:
-            self.get_logger().warning(
-                f"{topic}: a {other} offers or asks for another quality of service ({event.last_policy_kind!s}), so nothing flows between us; "
-                f"set qos_overrides.{topic} to match it"
-            )
-
-        return log
+        self.warn(f"{camera}: frame refused: {reason}")
 
     def _publish_diagnostics(self) -> None:
         message = DiagnosticArray()
@@ -160,6 +134,14 @@ class WorkerNode(Node, ABC):
                 level, text = DiagnosticStatus.WARN, "no frame yet"
             elif counters.refused:
                 level, text = DiagnosticStatus.WARN, f"{counters.refused} frames refused, last: {counters.last_error}"
+            elif self.value("clocks_agree") and abs(self._offset.seconds) > DISAGREEMENT_S:
+                level, text = (
+                    DiagnosticStatus.WARN,
+                    (
+                        f"stamps are at least {self._offset.seconds:.0f} s off this clock: where the link is not that slow, "
+                        "set the clocks, or clocks_agree to false"
+                    ),
+                )
             values = [KeyValue(key=key, value=str(value)) for key, value in vars(counters).items()]
             message.status.append(
                 DiagnosticStatus(
@@ -173,28 +155,3 @@ class WorkerNode(Node, ABC):
 
         if threads := self.value("threads"):
             torch.set_num_threads(threads)
-
-
-def spin(make: Callable[[], WorkerNode]) -> None:
-    """Run a node until it is told to stop; Ctrl-C and SIGTERM end it without a trace."""
-    rclpy.init()
-    node: WorkerNode | None = None
-    executor = SingleThreadedExecutor()
-    code = 0
-    try:
-        node = make()
-        executor.add_node(node)
-        node.start()
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except (ValueError, OSError) as error:
-        rclpy.logging.get_logger("gsc_ros").fatal(str(error))
-        code = 1
-    finally:
-        executor.shutdown()
-        if node is not None:
-            node.close()
-        rclpy.try_shutdown()
-    if code:
-        raise SystemExit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,15 @@ from safetensors.torch import save_file
 
 from gsc_ros.captioners.descriptor import DescriptorCaptioner
 from gsc_ros.entropy.channels import ChannelTables
+from gsc_ros.entropy.context import ContextModel
 from gsc_ros.generators.flow_network import FlowNetwork
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.nano import NanoLatents
+from gsc_ros.memory import Remembered
 from gsc_ros.training import checkpoint, confidence
 from gsc_ros.training.images import image_files, read_rgb
+from gsc_ros.training.memory import MemoryTraining, MovingViews
 from gsc_ros.training.tables import fit, quantise
 from gsc_ros.training.text import build
 
@@ -105,6 +109,34 @@ def fit_tables(latents: NanoLatents, tables: ChannelTables, images: Path, *, vie
             for level in range(0, latents.levels, LEVELS_APART)
         )
     return fit(tables, observations)
+
+
+def export_memory(checkpoint_path: Path, images: Path, out: Path, *, pairs: int = 400) -> None:
+    """Write ``memory.safetensors``: the context model with memory, its frequencies and the steps in integers."""
+    latents = NanoLatents.load(out)
+    codec = latents.codec
+    context = averaged(checkpoint_path, "average", ContextModel(codec.layout, codec.levels, memory=True))
+    assert isinstance(context, ContextModel)
+    tables = replace(quantise(context), steps=np.rint(latents.step.astype(np.float64) * 2**16).astype(np.int64))
+    latents = NanoLatents(codec, latents.coder.tables, tables)
+    source = MovingViews(images, crop=192, seed=97, largest_motion=MemoryTraining.largest_motion)
+    generator = np.random.default_rng(97)
+    observations = []
+    for index in range(pairs):
+        views = [latents.analyse(view) for view in source.pairs(index, 1, "cpu")]
+        level = int(generator.integers(latents.levels))
+        near = int(np.clip(level + np.rint(generator.normal(0, 2)), 0, latents.levels - 1))
+        geometry = Geometry(2 * 192, 2 * 192, 1)
+        earlier = latents.quantise(views[0], near)
+        held = Remembered(
+            sequence=0, width=geometry.width, height=geometry.height, scale=1, level=near,
+            symbols={channel: plane.astype(np.int8) for channel, plane in earlier.items()},
+        )  # fmt: skip
+        expected = latents.expect(held, level)
+        symbols = latents.quantise(views[1], level, expected=expected)
+        expected = expected.observed(symbols)
+        observations.append(latents.coder_for(expected).statistics(symbols, level, *geometry.nominal, expected))
+    fit(tables, observations).save(out / "memory.safetensors")
 
 
 def export_text(captions: Path, images: Path, out: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,9 @@ def quantise_grid(grid: GridContext) -> GridTables:
         condition=_integers(state["condition.weight"].reshape(channels, HIDDEN, -1)).astype(np.int32),
         out=_integers(state["out.weight"].reshape(channels, 2, HIDDEN)).astype(np.int32),
         out_bias=_integers(state["out.bias"].reshape(channels, 2), 2 * UNIT),
+        reference=_integers(state["reference.weight"]).astype(np.int32).reshape(channels, HIDDEN, -1, 9)
+        if grid.reference is not None
+        else None,
     )
 
 
@@ -70,4 +74,5 @@ def fit(tables: ChannelTables, observations: Iterable[tuple[NDArray[np.int64], N
     counts = np.zeros_like(prior)
     for rows, distances in observations:
         np.add.at(counts, (rows, np.clip(distances + REACH, 0, 2 * REACH)), 1)
-    return ChannelTables(grids=tables.grids, frequencies=to_frequencies(counts + PRIOR * prior).reshape(SCALES, 8, -1))
+    frequencies = to_frequencies(counts + PRIOR * prior).reshape(SCALES, 8, -1)
+    return replace(tables, frequencies=frequencies)

@@ -1,0 +1,165 @@
+"""Which channels of a frame are sent, at which steps and scale, built on which earlier frame (eq. 2).
+
+image --> g_a --> y --> rank --> quantise --> channel coder --> bytes
+                                   ^ level: the finest that fits   ^ alone, or built on an earlier frame
+
+Byte counts are true: whatever is compared was coded. Likeness is predicted by decoding the
+fidelity image, and only where counting does not settle the question.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gsc_ros.bitstream import pack, subset_bytes
+from gsc_ros.budget import Choice, code, fit
+from gsc_ros.frame import MAX_SCALE, Frame
+from gsc_ros.latents.geometry import Geometry
+from gsc_ros.latents.nano import NanoLatents, Planes, Symbols, luma
+from gsc_ros.latents.selection import ranking, ssim, ssim_scores
+from gsc_ros.memory import Remembered
+
+COMFORTABLE_PIXELS = 1 << 20  # frames above this many pixels are coded at a smaller scale
+AMPLE_LEVEL = 9  # from this quality level on, no smaller scale is tried
+RISE_LEVEL = 20  # from this quality level on, a frame at a smaller scale than it might have tries the larger one
+REFERENCE_BYTES = 3  # what naming another frame takes in the head
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelWish:
+    """What is asked of the channels of one frame.
+
+    max_bytes   for the whole packet; None: ``level`` decides
+    channels    C, at most so many
+    keep_all    send all C even where some hold nothing
+    reference   an earlier frame to build on, where that saves bytes
+    memory      whether later frames will build on this one
+    """
+
+    max_bytes: int | None
+    channels: int
+    keep_all: bool
+    level: int
+    selection: str
+    reference: Remembered | None
+    memory: bool
+
+
+class ChannelChooser:
+    """Chooses for the frames of one camera; the last choice is where the next search begins."""
+
+    def __init__(self, latents: NanoLatents) -> None:
+        self._latents = latents
+        self._near = latents.levels // 2
+
+    def choose(self, image: NDArray[np.uint8], head: Frame, wish: ChannelWish) -> tuple[Frame, Symbols]:
+        """``head`` with channels, and their symbols.
+
+        A smaller scale is tried where the budget is tight, and taken while it makes the decoded
+        image more like the original. Where later frames will refine this one, only a budget that
+        does not even hold all channels at the coarsest steps is tight.
+        """
+        height, width = image.shape[:2]
+        start = 1
+        while (height * width) >> (2 * (start - 1)) > COMFORTABLE_PIXELS:
+            start += 1
+        reference = wish.reference
+        if reference is not None and (reference.width, reference.height) != (width, height):
+            reference = None
+        best: Choice | None = None
+        best_frame, best_likeness = head, -np.inf
+        for scale in range(start if reference is None else reference.scale, MAX_SCALE + 1):
+            geometry = Geometry(height, width, scale)
+            base = reference if reference is not None and reference.scale == scale else None
+            choice = self._at_scale(image, geometry, head, replace(wish, reference=base))
+            if choice is None:
+                continue
+            frame = _with_channels(head, scale, choice)
+            enough = wish.max_bytes is None or choice.level >= AMPLE_LEVEL or (wish.memory and choice.complete)
+            if enough and best is None:
+                best, best_frame = choice, frame
+                break
+            likeness = self._likeness(image, choice, geometry)
+            if likeness <= best_likeness:
+                break
+            best, best_frame, best_likeness = choice, frame, likeness
+        if best is None:
+            return head, {}
+        if best.reference is not None and best_frame.scale > start and best.level >= RISE_LEVEL:
+            geometry = Geometry(height, width, best_frame.scale - 1)
+            larger = self._at_scale(image, geometry, head, replace(wish, reference=None))
+            if larger is not None and self._likeness(image, larger, geometry) > self._likeness(
+                image, best, Geometry(height, width, best_frame.scale)
+            ):
+                best, best_frame = larger, _with_channels(head, geometry.scale, larger)
+        self._near = best.level
+        return best_frame, best.symbols
+
+    def _likeness(self, image: NDArray[np.uint8], choice: Choice, geometry: Geometry) -> float:
+        """How like ``image`` the fidelity image of ``choice`` is: SSIM of the halved luma less 20 squared error."""
+        picture = geometry.enlarge(self._latents.synthesise(choice.symbols, choice.level, geometry).picture())
+        size = (max(8, image.shape[1] // 2), max(8, image.shape[0] // 2))
+        pair = [
+            cv2.resize(cv2.cvtColor(plane, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
+            for plane in (image, picture)
+        ]
+        original, shown = pair[0].astype(np.float32) / 255, np.asarray(pair[1], dtype=np.float32)
+        return ssim(original, shown) - 20.0 * float(np.square(original - shown).mean())
+
+    def _at_scale(self, image: NDArray[np.uint8], geometry: Geometry, head: Frame, wish: ChannelWish) -> Choice | None:
+        """The best choice at one scale, or None where not one channel fits."""
+        latents, nominal, reference = self._latents, geometry.nominal, wish.reference
+        small = geometry.shrink(image, latents.layout)
+        planes = latents.analyse(latents.tensor(small))
+        prefix = wish.selection == "order"
+        scores = ssim_scores(planes, luma(small)) if wish.selection == "ssim" else dict.fromkeys(planes, 0.0)
+
+        def rank(level: int) -> list[int]:
+            gain = self._gain_per_bit(planes, level, nominal) if wish.selection == "rate" else {}
+            return ranking(wish.selection, scores=scores, gain_per_bit=gain)
+
+        def at(level: int, base: Remembered | None) -> Choice:
+            chosen = {channel: planes[channel] for channel in rank(level)[: wish.channels]}
+            return code(latents, chosen, level, nominal, prefix=prefix, reference=base, keep_all=wish.keep_all)
+
+        if wish.max_bytes is None:
+            alone = at(wish.level, None)
+            if reference is None:
+                return alone
+            built = at(wish.level, reference)
+            return built if len(built.data) + REFERENCE_BYTES < len(alone.data) else alone
+        overhead = len(pack(replace(head, channel_ids=tuple(range(wish.channels)))))
+        budget = wish.max_bytes - overhead - (0 if prefix else subset_bytes(head))
+
+        def fitted(base: Remembered | None, near: int) -> Choice | None:
+            return fit(
+                latents, planes, rank, nominal, budget=budget - (0 if base is None else REFERENCE_BYTES),
+                most=wish.channels, prefix=prefix, reference=base, near=near,
+            )  # fmt: skip
+
+        if reference is not None:
+            built_in = fitted(reference, max(self._near, reference.level))
+            # A view that has nothing to do with the earlier one is cheaper on its own.
+            if built_in is not None and len(at(built_in.level, None).data) > len(built_in.data):
+                return built_in
+        return fitted(None, self._near)
+
+    def _gain_per_bit(self, planes: Planes, level: int, nominal: tuple[int, int]) -> dict[int, float]:
+        """Predicted reduction of the squared error by each channel, for each bit that it costs."""
+        symbols = self._latents.quantise(planes, level)
+        bits = self._latents.coder.cost(symbols, level, *nominal)
+        return {channel: gain / (bits[channel] + 8.0) for channel, gain in self._latents.gains(symbols, level).items()}
+
+
+def _with_channels(head: Frame, scale: int, choice: Choice) -> Frame:
+    frame = replace(
+        head, scale=scale, level=choice.level, channel_ids=tuple(sorted(choice.symbols)), channels=choice.data
+    )
+    if choice.reference is None:
+        return frame
+    distance = (head.sequence - choice.reference.sequence) & 0xFFFF
+    return replace(frame, reference=distance, reference_check=choice.reference.check, activity=choice.activity)

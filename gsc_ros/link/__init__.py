@@ -1,0 +1,9 @@
+"""Between the two ROS graphs: only packets cross.
+
+    offer(frame) -> Outbox (newest first) -> pieces -> Seal -> TokenBucket -> Transport ==> ... ==> Transport
+                                                                                                      |
+    frames, acknowledgements, requests  <-  Reassembler  <-  Seal (replay, forgery)  <----------------'
+
+:class:`gsc_ros.link.endpoint.Endpoint` holds this together without clocks, threads or sockets: the
+gateway node drives it in real time, an experiment in virtual time.
+"""

@@ -1,0 +1,55 @@
+"""What carries datagrams: one small interface, one file for each way."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class TransportError(ValueError):
+    """A transport that cannot be opened; the message says what to do."""
+
+
+class Transport(Protocol):
+    """Carries whole datagrams, or loses them."""
+
+    def cost(self, datagram: bytes) -> int:
+        """Bytes that ``datagram`` takes on the wire, with every header."""
+        ...
+
+    def send(self, datagram: bytes) -> None:
+        """Send, without waiting; a datagram that cannot go is lost."""
+        ...
+
+    def receive(self, timeout_s: float) -> bytes | None:
+        """The next datagram, waiting for it at most so long."""
+        ...
+
+    def accepted(self) -> None:
+        """The datagram received last was genuine; where the peer is not fixed, it is the one to answer."""
+        ...
+
+    def close(self) -> None:
+        """Give back what is held."""
+        ...
+
+
+def open_transport(kind: str, **options: object) -> Transport:
+    """The transport called ``kind`` (udp, serial or zenoh); raises TransportError."""
+    if kind == "udp":
+        from gsc_ros.link.udp import UdpTransport
+
+        return UdpTransport(local=str(options["local"]), remote=str(options["remote"]))
+    if kind == "serial":
+        from gsc_ros.link.serial_line import SerialTransport
+
+        return SerialTransport(str(options["device"]), baud=int(str(options["baud"])))
+    if kind == "zenoh":
+        from gsc_ros.link.zenoh_session import ZenohTransport
+
+        return ZenohTransport(
+            key=str(options["key"]),
+            side=str(options["side"]),
+            listen=str(options["local"]),
+            connect=str(options["remote"]),
+        )
+    raise TransportError(f"transport {kind!r}: udp, serial and zenoh are known")
