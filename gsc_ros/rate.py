@@ -24,6 +24,12 @@ class RateSettings:
     overhead: int = 38
     datagram: int = 1400
 
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of a frame if they come at the least rate."""
+        room = self.room(self.bits_per_second / 8 / self.least_rate_hz)
+        return max(MIN_FRAME, min(room, self.max_bytes) if self.max_bytes else room)
+
     def cost(self, packet_bytes: int) -> int:
         """Bytes on the wire of a packet."""
         return packet_bytes + self.overhead * -(-packet_bytes // self.datagram)
@@ -44,7 +50,7 @@ class RateControl:
 
     def __init__(self, settings: RateSettings) -> None:
         self.settings = settings
-        self._saved = float(settings.cost(self._target()))
+        self._saved = float(settings.cost(self.settings.frame_bytes))
         self._then: float | None = None
 
     def change(self, settings: RateSettings, now: float) -> None:
@@ -59,7 +65,7 @@ class RateControl:
         if not rate:
             return 0.0
         self._fill(now)
-        return max(0.0, (self.settings.cost(self._target()) - self._saved) * 8 / rate)
+        return max(0.0, (self.settings.cost(self.settings.frame_bytes) - self._saved) * 8 / rate)
 
     def allowance(self, now: float) -> int | None:
         """The most bytes that a packet encoded now may have; None: no limit."""
@@ -76,14 +82,8 @@ class RateControl:
         if self.settings.bits_per_second:
             self._saved -= self.settings.cost(packet_bytes)
 
-    def _target(self) -> int:
-        """Bytes of a frame if they come at the least rate."""
-        settings = self.settings
-        room = settings.room(settings.bits_per_second / 8 / settings.least_rate_hz)
-        return max(MIN_FRAME, min(room, settings.max_bytes) if settings.max_bytes else room)
-
     def _most(self) -> float:
-        return float(self.settings.cost(max(self._target(), self.settings.max_bytes)))
+        return float(self.settings.cost(max(self.settings.frame_bytes, self.settings.max_bytes)))
 
     def _fill(self, now: float) -> None:
         if self._then is not None and now > self._then:

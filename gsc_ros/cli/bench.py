@@ -31,13 +31,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     confidence.add_argument("--images", type=Path, required=True, metavar="DIR")
     confidence.add_argument("--bytes", default="130,300,600", help="budgets, e.g. 130,300,600")
     confidence.add_argument("--realism", type=float, default=0.0)
-    for sub in (codecs, speed, text, confidence):
+    memory = kinds.add_parser("memory", help="what building on earlier frames saves on a drive and on a parked camera")
+    memory.add_argument("--bag", type=Path, required=True, metavar="BAG")
+    memory.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth frame of the drive")
+    memory.add_argument("--levels", default="6,11,20", help="quality levels, e.g. 6,11,20")
+    memory.add_argument("--key-interval", type=int, default=15, metavar="FRAMES")
+    memory.add_argument("--delay", type=int, default=1, metavar="FRAMES", help="until a frame is acknowledged")
+    for sub in (codecs, speed, text, confidence, memory):
         sub.add_argument("--profile", default="nano")
         sub.add_argument("--json", action="store_true")
 
 
 def run(options: argparse.Namespace) -> None:
-    {"codecs": _codecs, "speed": _speed, "text": _text, "confidence": _confidence}[options.kind](options)
+    {"codecs": _codecs, "speed": _speed, "text": _text, "confidence": _confidence, "memory": _memory}[options.kind](
+        options
+    )
 
 
 def _codecs(options: argparse.Namespace) -> None:
@@ -75,10 +83,14 @@ def _codecs(options: argparse.Namespace) -> None:
 
 
 def _budgets(text: str) -> list[int]:
+    return _numbers(text, "--bytes", "130,300,600")
+
+
+def _numbers(text: str, option: str, example: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
-        raise UsageError(f"--bytes {text}: numbers separated by commas, e.g. 130,300,600") from error
+        raise UsageError(f"{option} {text}: numbers separated by commas, e.g. {example}") from error
 
 
 def _confidence(options: argparse.Namespace) -> None:
@@ -104,6 +116,45 @@ def _confidence(options: argparse.Namespace) -> None:
         print(
             f"| {row.low:.1f} to {row.high:.1f} | {row.share:.2f} | {row.confidence:.2f} | {row.ssim:.2f} | {row.error:.1f} |"
         )
+
+
+def _memory(options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from gsc_ros.evaluation.memory_bench import drive, parked
+    from gsc_ros.sources import bag_images
+
+    frames = list(bag_images(options.bag, None))
+    if options.every < 1 or len(frames[:: options.every]) < 2:
+        raise UsageError(f"--every {options.every}: at least two of the {len(frames)} frames are needed")
+    levels = _numbers(options.levels, "--levels", "6,11,20")
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("runs", total=None)
+        savings = list(
+            drive(
+                frames[:: options.every], levels, profile=options.profile, key_interval=options.key_interval,
+                delay=options.delay, done=lambda: bar.advance(task),
+            )
+        )  # fmt: skip
+        still, alone = parked(frames[0], profile=options.profile, level=levels[0], key_interval=options.key_interval)
+    if options.json:
+        rows = [dataclasses.asdict(saving) | {"saved": saving.share} for saving in savings]
+        print(
+            json.dumps({"drive": rows, "parked": dataclasses.asdict(still), "independent": dataclasses.asdict(alone)})
+        )
+        return
+    print("| level | bytes with memory | MS-SSIM | independent bytes at that MS-SSIM | saved |")
+    print("|---|---|---|---|---|")
+    for saving in savings:
+        ours = saving.memory
+        print(
+            f"| {saving.level} | {ours.bytes:.0f} | {ours.ms_ssim:.3f} | {saving.independent_bytes:.0f} | {100 * saving.share:.0f} % |"
+        )
+    print(
+        f"\nparked at level {levels[0]}: {still.bytes:.0f} bytes for {alone.bytes:.0f}, {100 * (1 - still.bytes / alone.bytes):.0f} % fewer; "
+        f"pictures differ by {still.change:.2f} grey levels (at most {still.largest_change:.2f}) for {alone.change:.2f} ({alone.largest_change:.2f})"
+    )
 
 
 def _speed(options: argparse.Namespace) -> None:

@@ -39,13 +39,18 @@ def av1(small: Image) -> tuple[int, Image]:
     out = io.BytesIO()
     Pillow.fromarray(small).save(out, format="AVIF", quality=0, speed=0)
     data = out.getvalue()
-    at = payload = 0
+    return len(avif_payload(data)), np.asarray(Pillow.open(io.BytesIO(data)).convert("RGB"))
+
+
+def avif_payload(data: bytes) -> bytes:
+    """What is in the mdat boxes of an AVIF file: the picture without its container."""
+    at, payload = 0, b""
     while at < len(data):
         size = int.from_bytes(data[at : at + 4], "big")
         if data[at + 4 : at + 8] == b"mdat":
-            payload += size - 8
+            payload += data[at + 8 : at + size]
         at += size if size >= 8 else len(data)
-    return payload, np.asarray(Pillow.open(io.BytesIO(data)).convert("RGB"))
+    return payload
 
 
 def vvc(small: Image) -> tuple[int, Image]:

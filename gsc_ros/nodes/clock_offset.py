@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 
-WINDOW_S = 300.0
-BINS = 30
+WINDOW_S = 20.0
+BINS = 10
 
 
 class ClockOffset:
-    """The smallest difference of arrival and stamp in the last minutes: the clocks' offset plus the fastest way."""
+    """The smallest difference of arrival and stamp lately: the clocks' offset plus the fastest way."""
 
     def __init__(self) -> None:
         self._bins: deque[tuple[float, float]] = deque()  # beginning of each bin, smallest difference in it

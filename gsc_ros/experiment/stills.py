@@ -1,0 +1,93 @@
+"""JPEG, WebP and AV1 stills, each at the scale and quality that serve a byte budget best."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+from gsc_ros.evaluation.metrics import ms_ssim
+from gsc_ros.evaluation.peers import avif_payload
+from gsc_ros.experiment.codecs import ExperimentCodec, Feedback, Image
+
+DIVISORS = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 16)
+SAMPLES = 3  # frames of the drive that decide about the scale
+
+
+def _pillow(format_name: str, **options: object) -> Callable[[Image, int], tuple[bytes, Image]]:
+    def code(small: Image, quality: int) -> tuple[bytes, Image]:
+        from PIL import Image as Pillow
+
+        out = io.BytesIO()
+        Pillow.fromarray(small).save(out, format=format_name, quality=quality, **options)
+        data = out.getvalue()
+        picture = np.asarray(Pillow.open(io.BytesIO(data)).convert("RGB"))
+        return (avif_payload(data) if format_name == "AVIF" else data), picture
+
+    return code
+
+
+CODERS = {
+    "jpeg": _pillow("JPEG", optimize=True),
+    "webp": _pillow("WEBP", method=6),
+    "av1": _pillow("AVIF", speed=4),
+}
+
+
+class Still(ExperimentCodec):
+    """Every frame on its own. Of AV1 only the payload counts, without its container."""
+
+    def __init__(self, name: str, drive: Sequence[Image], budget: int) -> None:
+        self._code = CODERS[name]
+        self._budget = budget
+        self._pictures: dict[bytes, Image] = {}
+        samples = list(drive[:: max(1, len(drive) // SAMPLES)])[:SAMPLES]
+        self._scale = max(range(len(DIVISORS)), key=lambda index: self._worth(samples, index))
+
+    def encode(self, image: Image, most_bytes: int | None) -> bytes | None:
+        for index in range(self._scale, len(DIVISORS)):
+            best = self._fitting(image, index)
+            if best is not None:
+                break
+        else:  # nothing fits: the smallest there is, and fewer frames
+            best = self._at(image, len(DIVISORS) - 1, 0)
+        data, picture = best
+        self._pictures[data] = picture
+        while len(self._pictures) > 256:
+            self._pictures.pop(next(iter(self._pictures)))
+        return data
+
+    def decode(self, packet: bytes) -> tuple[Image | None, Feedback | None]:
+        return self._pictures.get(packet), None
+
+    def _at(self, image: Image, index: int, quality: int) -> tuple[bytes, Image]:
+        from PIL import Image as Pillow
+
+        height, width = image.shape[:2]
+        size = (max(16, round(width / DIVISORS[index])), max(16, round(height / DIVISORS[index])))
+        small = np.asarray(Pillow.fromarray(image).resize(size, Pillow.Resampling.LANCZOS))
+        data, picture = self._code(small, quality)
+        large = cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC)
+        return data, np.asarray(large, dtype=np.uint8)
+
+    def _fitting(self, image: Image, index: int) -> tuple[bytes, Image] | None:
+        """The best quality at a scale that the budget holds."""
+        best, low, high = None, 0, 95
+        while low <= high:
+            quality = (low + high) // 2 if best is not None or low else 0
+            coded = self._at(image, index, quality)
+            if len(coded[0]) <= self._budget:
+                best, low = coded, quality + 1
+            elif quality == 0:
+                return None
+            else:
+                high = quality - 1
+        return best
+
+    def _worth(self, samples: Sequence[Image], index: int) -> float:
+        fitted = [(image, self._fitting(image, index)) for image in samples]
+        if any(coded is None for _, coded in fitted):
+            return -1.0 - index if index < len(DIVISORS) - 1 else -0.5
+        return float(np.mean([ms_ssim(image, coded[1]) for image, coded in fitted if coded is not None]))

@@ -1,0 +1,234 @@
+"""Two ROS graphs in two domains with a link between them: real processes, sockets and losses."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+pytest.importorskip("gsc_ros.msg")
+
+
+from gsc_ros.msg import GscFrame, GscLink, GscRequest  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.qos import QoSProfile  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+
+from gsc_ros.image_messages import fill_image, read_image  # noqa: E402
+from gsc_ros.link.seal import new_key  # noqa: E402
+
+LIMIT_S = 60
+
+
+class Side:
+    """One domain: the nodes started in it, and what this test hears there."""
+
+    def __init__(self, folder: Path, name: str, domain: int) -> None:
+        self.folder, self.name, self.domain = folder, name, domain
+        self.context = rclpy.Context()
+        self.context.init(domain_id=domain)
+        self.node = rclpy.create_node(f"{name}_test", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.processes: dict[str, subprocess.Popen] = {}
+
+    def start(self, node: str, *parameters: str) -> None:
+        arguments = [part for parameter in parameters for part in ("-p", parameter)]
+        log = self.folder / f"{self.name}_{node}.log"
+        with log.open("ab") as out:
+            self.processes[node] = subprocess.Popen(
+                [sys.executable, "-m", f"gsc_ros.nodes.{node}", "--ros-args", *arguments],
+                stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "ROS_DOMAIN_ID": str(self.domain)},
+            )  # fmt: skip
+
+    def log(self, node: str) -> str:
+        return (self.folder / f"{self.name}_{node}.log").read_text()
+
+    def hear(self, kind, topic: str) -> list:
+        heard: list = []
+        self.node.create_subscription(kind, topic, heard.append, QoSProfile(depth=20))
+        return heard
+
+    def spin(self, seconds: float = 0.02) -> None:
+        self.executor.spin_once(timeout_sec=seconds)
+
+    def stop(self, node: str, how: int = signal.SIGINT) -> int:
+        process = self.processes.pop(node)
+        process.send_signal(how)
+        return process.wait(timeout=20)
+
+    def close(self) -> None:
+        for node in list(self.processes):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.stop(node)
+        self.executor.shutdown()
+        self.node.destroy_node()
+        self.context.try_shutdown()
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def sides(tmp_path):
+    os.environ["ROS_LOG_DIR"] = str(tmp_path)
+    first = 100 + os.getpid() % 50
+    robot, base = Side(tmp_path, "robot", first), Side(tmp_path, "base", first + 50)
+    yield robot, base
+    robot.close()
+    base.close()
+
+
+class Camera:
+    """Publishes an image on the robot's side every half second, with a stamp that can be told again."""
+
+    def __init__(self, robot: Side, image, name: str = "/camera") -> None:
+        self._robot, self._image = robot, image
+        self._publisher = robot.node.create_publisher(Image, f"{name}/image_raw", QoSProfile(depth=2))
+        self._due = 0.0
+        self.stamps: set[tuple[int, int]] = set()
+        self.skew = 0
+
+    def tick(self) -> None:
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + 0.5
+        now = time.time_ns() + self.skew * 10**9
+        message = Image()
+        message.header.frame_id = "mast_optical"
+        message.header.stamp.sec, message.header.stamp.nanosec = now // 10**9, now % 10**9
+        self.stamps.add((message.header.stamp.sec, message.header.stamp.nanosec))
+        self._publisher.publish(fill_image(message, self._image, message.header))
+
+
+def until(condition, what: str, *parts) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        for part in parts:
+            part()
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {LIMIT_S} s for {what}")
+
+
+def stamp_of(message) -> tuple[int, int]:
+    return message.header.stamp.sec, message.header.stamp.nanosec
+
+
+def test_pictures_and_requests_cross_a_sealed_lossy_link_through_faults(sides, tmp_path, photograph) -> None:
+    """Budgets, stamps, requests, a garbage flood, restarts on both sides, an hour of clock skew."""
+    robot, base = sides
+    new_key(tmp_path / "robot.key")
+    (tmp_path / "base.key").write_text((tmp_path / "robot.key").read_text())
+    (tmp_path / "base.key").chmod(0o600)
+    base_port, middle = free_port(), free_port()
+    reliable = "qos_overrides./camera/image_raw.subscription.reliability:=reliable"
+    robot.start("compressor", "max_bits_per_second:=16000.0", "max_bytes_per_frame:=250", reliable)
+    gateway = (f"remote:=127.0.0.1:{middle}", "local:=127.0.0.1:0", "mtu:=200", "max_bits_per_second:=16000.0")
+    robot.start("gateway", "side:=robot", *gateway, f"key_file:={tmp_path / 'robot.key'}")
+    base.start(
+        "link_emulator", "link:=16k", "loss:=0.2", f"robot_side:=127.0.0.1:{middle}", f"base:=127.0.0.1:{base_port}"
+    )
+    base_gateway = ("side:=base", f"local:=127.0.0.1:{base_port}", "mtu:=200", "max_bits_per_second:=4000.0")
+    base_gateway += (f"key_file:={tmp_path / 'base.key'}",)
+    base.start("gateway", *base_gateway)
+    base.start("reconstructor", "mark:=false", "max_age_s:=10.0", "clocks_agree:=false")
+    frames, shown = base.hear(GscFrame, "/camera/image_raw/gsc"), base.hear(Image, "/camera/gsc/image_raw")
+    at_robot, sent = robot.hear(GscRequest, "/camera/gsc/request"), robot.hear(GscFrame, "/camera/image_raw/gsc")
+    link = base.hear(GscLink, "/gateway/link")
+    camera = Camera(robot, photograph)
+    moving = (camera.tick, robot.spin, base.spin)
+    until(lambda: len(shown) > 3, "the first pictures", *moving)
+    assert all(stamp_of(message) in camera.stamps for message in shown)
+    until(lambda: shown[-1].header.frame_id == "mast_optical", "the frame_id", *moving)
+    assert read_image(shown[-1]).shape == photograph.shape
+    until(lambda: any(frame.reference for frame in frames), "a frame that builds on an acknowledged one", *moving)
+
+    asks = base.node.create_publisher(GscRequest, "/camera/gsc/request", QoSProfile(depth=2))
+    until(asks.get_subscription_count, "the base gateway's ear", *moving)
+    asks.publish(GscRequest(max_bytes=80, set_caption=True, caption="the north gate", key_frame=True))
+    until(lambda: len(at_robot) == 1, "the request at the robot", *moving)
+    assert (at_robot[0].max_bytes, at_robot[0].caption, at_robot[0].key_frame) == (80, "the north gate", True)
+    at = len(sent)
+    until(lambda: len(sent) > at + 2, "frames after the request", *moving)
+    assert all(len(frame.channels) + len(frame.text) <= 80 for frame in sent[at + 1 :])
+
+    rng = random.Random(0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as noise:
+        before, flood_end = len(shown), time.monotonic() + 5
+        count = 0
+
+        def flood() -> None:
+            nonlocal count
+            for _ in range(40):
+                noise.sendto(rng.randbytes(rng.randrange(1, 300)), ("127.0.0.1", base_port))
+                count += 1
+
+        until(lambda: time.monotonic() > flood_end and len(shown) > before, "a picture in the flood", flood, *moving)
+    assert count > 5000
+    until(lambda: link[-1].rejected > 1000, "the count of what was rejected", *moving)
+    assert all(stamp_of(message) in camera.stamps for message in shown)
+
+    assert base.stop("gateway") == 0
+    assert base.stop("reconstructor", signal.SIGKILL) < 0
+    base.start("gateway", *base_gateway)
+    base.start("reconstructor", "mark:=false", "max_age_s:=10.0", "clocks_agree:=false")
+    before = len(shown)
+    until(lambda: len(shown) > before + 1, "pictures after the base's restart", *moving)
+
+    robot.stop("gateway", signal.SIGKILL)
+    robot.stop("compressor", signal.SIGKILL)
+    camera.skew = -3600
+    robot.start("compressor", "max_bits_per_second:=16000.0", reliable)
+    robot.start("gateway", "side:=robot", *gateway, f"key_file:={tmp_path / 'robot.key'}")
+    before = len(shown)
+    until(lambda: len(shown) > before + 2, "pictures after the robot's restart an hour ago", *moving)
+    assert all(stamp_of(message) in camera.stamps for message in shown)
+
+    for side in sides:
+        for node in list(side.processes):
+            assert side.stop(node) == 0, side.log(node)
+            assert "Traceback" not in side.log(node)
+            assert "terminate called" not in side.log(node)
+
+
+def test_without_the_key_nothing_is_shown(sides, tmp_path, photograph) -> None:
+    robot, base = sides
+    new_key(tmp_path / "a.key")
+    new_key(tmp_path / "b.key")
+    port = free_port()
+    robot.start("compressor", "qos_overrides./camera/image_raw.subscription.reliability:=reliable")
+    robot.start("gateway", f"remote:=127.0.0.1:{port}", "local:=127.0.0.1:0", f"key_file:={tmp_path / 'a.key'}")
+    base.start("gateway", "side:=base", f"local:=127.0.0.1:{port}", f"key_file:={tmp_path / 'b.key'}")
+    frames, link = base.hear(GscFrame, "/camera/image_raw/gsc"), base.hear(GscLink, "/gateway/link")
+    camera = Camera(robot, photograph)
+    until(lambda: link and link[-1].rejected > 3, "rejected datagrams", camera.tick, robot.spin, base.spin)
+    assert not frames
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        (["transport:=serial", "serial_device:=/dev/nothing"], "/dev/nothing"),
+        (["local:=nonsense"], "HOST:PORT"),
+        (["key_file:=/nowhere/key"], "gsc key"),
+        (['cameras:=["/a","/b"]', "weights:=[1.0,2.0,3.0]"], "weights names 3"),
+    ],
+)
+def test_what_cannot_be_opened_is_one_line_and_an_exit_code(sides, parameters, words) -> None:
+    robot, _ = sides
+    robot.start("gateway", *parameters)
+    assert robot.processes["gateway"].wait(timeout=LIMIT_S) == 1
+    assert words in robot.log("gateway")
+    assert "Traceback" not in robot.log("gateway")
