@@ -43,10 +43,13 @@ class Still(ExperimentCodec):
         self._code = CODERS[name]
         self._budget = budget
         self._pictures: dict[bytes, Image] = {}
+        self._coded: dict[int, tuple[Image, bytes]] = {}
         samples = list(drive[:: max(1, len(drive) // SAMPLES)])[:SAMPLES]
         self._scale = max(range(len(DIVISORS)), key=lambda index: self._worth(samples, index))
 
     def encode(self, image: Image, most_bytes: int | None) -> bytes | None:
+        if id(image) in self._coded:  # the drive comes round again
+            return self._coded[id(image)][1]
         for index in range(self._scale, len(DIVISORS)):
             best = self._fitting(image, index)
             if best is not None:
@@ -55,8 +58,7 @@ class Still(ExperimentCodec):
             best = self._at(image, len(DIVISORS) - 1, 0)
         data, picture = best
         self._pictures[data] = picture
-        while len(self._pictures) > 256:
-            self._pictures.pop(next(iter(self._pictures)))
+        self._coded[id(image)] = (image, data)
         return data
 
     def decode(self, packet: bytes) -> tuple[Image | None, Feedback | None]:
@@ -74,9 +76,9 @@ class Still(ExperimentCodec):
 
     def _fitting(self, image: Image, index: int) -> tuple[bytes, Image] | None:
         """The best quality at a scale that the budget holds."""
-        best, low, high = None, 0, 95
+        best, low, high = None, 0, 63
         while low <= high:
-            quality = (low + high) // 2 if best is not None or low else 0
+            quality = (low + high) // 2 if best is not None else 0
             coded = self._at(image, index, quality)
             if len(coded[0]) <= self._budget:
                 best, low = coded, quality + 1

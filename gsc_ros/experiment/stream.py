@@ -13,7 +13,7 @@ from gsc_ros.evaluation.metrics import ms_ssim
 from gsc_ros.experiment.codecs import ExperimentCodec, Feedback, Image
 from gsc_ros.rate import RateSettings
 
-DIVISORS = (1, 1.5, 2, 3, 4, 6, 8)
+DIVISORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 RATES_HZ = (1.0, 2.0, 5.0)
 KEY_S = 4.0  # seconds between key frames: what a late joiner and a lost packet wait for at most
 USED = 0.9  # of the link's rate, so that its own fluctuation does not pile up
@@ -23,32 +23,29 @@ TRIAL_FRAMES = 24
 class Stream(ExperimentCodec):
     """x265 through PyAV: no B frames, no look-ahead, constrained by a buffer of one second.
 
-    Scale and frame rate are those that give the best picture within the rate on the drive's
-    first frames; where nothing stays within it, the smallest.
+    The scale is the one that gives the best picture within the rate on the drive's first frames;
+    where nothing stays within it, the smallest.
     """
 
     every_frame_counts = True
 
     def __init__(self, name: str, drive: Sequence[Image], rate: RateSettings, fps: float) -> None:
         self._shape = drive[0].shape[:2]
-        best: tuple[float, float, float] | None = None
-        for hertz in (h for h in RATES_HZ if h <= fps):
-            # What headers take depends on how many frames there are.
-            budget = USED * rate.bits_per_second - 8 * rate.overhead * hertz
-            if budget <= 0:
-                continue
-            trial = drive[:: max(1, round(fps / hertz))][:TRIAL_FRAMES]
-            for divisor in DIVISORS:
-                sent, worth = self._trial(trial, divisor, hertz, budget)
-                if sent <= 1.1 * budget and (best is None or worth > best[0]):
-                    best = (worth, divisor, hertz)
-        self._divisor: float
-        self.rate_hz: float
-        _, self._divisor, self.rate_hz = best or (0.0, DIVISORS[-1], RATES_HZ[0])
+        # As many frames a second as still pictures would come to on this link.
+        affordable = min(fps, rate.bits_per_second / 8 / rate.cost(rate.frame_bytes))
+        self.rate_hz = max([h for h in RATES_HZ if h <= affordable], default=RATES_HZ[0])
         budget = max(200.0, USED * rate.bits_per_second - 8 * rate.overhead * self.rate_hz)
-        self._encoder = self._open(self._divisor, self.rate_hz, budget)
+        trial = list(drive[:: max(1, round(fps / self.rate_hz))])[:TRIAL_FRAMES]
+        self._divisor, best = DIVISORS[-1], -1.0
+        for divisor in DIVISORS:
+            sent, worth = self._trial(trial, divisor, budget)
+            if sent <= 1.1 * budget and worth > best:
+                self._divisor, best = divisor, worth
+        self._encoder = self._open(self._divisor, budget)
         self._decoder = self._listener()
         self._count = 0
+        self._expected: int | None = None
+        self._broken = True
 
     def encode(self, image: Image, most_bytes: int | None) -> bytes | None:
         packet = self._encode(self._encoder, image, self._divisor, self._count)
@@ -60,20 +57,20 @@ class Stream(ExperimentCodec):
     def decode(self, packet: bytes) -> tuple[Image | None, Feedback | None]:
         number, data = int.from_bytes(packet[:2], "big"), packet[2:]
         key = _is_key(data)
-        expected = getattr(self, "_expected", None)
+        expected = self._expected
         self._expected = (number + 1) & 0xFFFF
         if key:
             self._decoder, self._broken = self._listener(), False
         elif expected != number:
             self._broken = True
-        if getattr(self, "_broken", True):
+        if self._broken:
             return None, None  # a decoder would show smears until the next key frame
         picture = self._decode(self._decoder, data)
         return (None, None) if picture is None else (self._enlarged(picture), None)
 
-    def _trial(self, frames: Sequence[Image], divisor: float, hertz: float, budget: float) -> tuple[float, float]:
+    def _trial(self, frames: Sequence[Image], divisor: float, budget: float) -> tuple[float, float]:
         """Bits a second and mean MS-SSIM of coding ``frames``."""
-        encoder, decoder = self._open(divisor, hertz, budget), self._listener()
+        encoder, decoder = self._open(divisor, budget), self._listener()
         bits, likeness = 0, []
         for index, image in enumerate(frames):
             packet = self._encode(encoder, image, divisor, index)
@@ -81,9 +78,9 @@ class Stream(ExperimentCodec):
             picture = self._decode(decoder, packet)
             if picture is not None and index % 4 == 3:
                 likeness.append(ms_ssim(image, self._enlarged(picture)))
-        return bits * hertz / len(frames), float(np.mean(likeness)) if likeness else -1.0
+        return bits * self.rate_hz / len(frames), float(np.mean(likeness)) if likeness else -1.0
 
-    def _open(self, divisor: float, hertz: float, budget: float) -> Any:
+    def _open(self, divisor: float, budget: float) -> Any:
         import av
 
         encoder = av.CodecContext.create("libx265", "w")
@@ -92,15 +89,14 @@ class Stream(ExperimentCodec):
         encoder.width, encoder.height = (max(32, round(side / divisor / 2) * 2) for side in (width, height))
         encoder.pix_fmt = "yuv420p"
         encoder.time_base = Fraction(1, 1000)
-        encoder.framerate = Fraction(hertz).limit_denominator(1000)
+        encoder.framerate = Fraction(self.rate_hz).limit_denominator(1000)
         kilobits = max(1, round(budget / 1000))
         parameters = (
-            f"bitrate={kilobits}:vbv-maxrate={kilobits}:vbv-bufsize={kilobits}:keyint={max(1, round(KEY_S * hertz))}:min-keyint=1:"
+            f"bitrate={kilobits}:vbv-maxrate={kilobits}:vbv-bufsize={kilobits}:keyint={max(1, round(KEY_S * self.rate_hz))}:min-keyint=1:"
             "scenecut=0:bframes=0:rc-lookahead=0:repeat-headers=1:info=0:aud=0:hrd=0:log-level=none:pools=1:frame-threads=1"
         )
         encoder.options = {"preset": "slow", "tune": "zerolatency", "x265-params": parameters}
         encoder.open()
-        self._hertz = hertz
         return encoder
 
     def _listener(self) -> Any:
@@ -116,7 +112,7 @@ class Stream(ExperimentCodec):
 
         small = cv2.resize(image, (encoder.width, encoder.height), interpolation=cv2.INTER_AREA)
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(small), format="rgb24").reformat(format="yuv420p")
-        frame.pts = round(index * 1000 / self._hertz)
+        frame.pts = round(index * 1000 / self.rate_hz)
         frame.time_base = Fraction(1, 1000)
         return b"".join(bytes(packet) for packet in encoder.encode(frame))
 
