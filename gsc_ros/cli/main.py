@@ -17,6 +17,7 @@ COMMANDS = {
     "inspect": "every field of a packet file",
     "bag": "a rosbag2 with camera topics to one with GscFrame, and back",
     "demo": "camera, compressor and reconstructor as ROS nodes, and a report",
+    "view": "the operator's page: pictures, confidence, ages, and requests to the robot",
     "experiment": "links x codecs over a drive: age, pictures a second, likeness, a detector",
     "key": "a new pre-shared key for the two gateways of a link",
     "train": "train the nano profile",

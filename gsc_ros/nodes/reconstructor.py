@@ -99,7 +99,7 @@ class Reconstructor(WorkerNode):
                     convert_ms=1e3 * (time.monotonic() - converting), decode_ms=1e3 * (converting - began) - result.confidence_ms,
                     confidence_ms=result.confidence_ms, age_ms=1e3 * self.age_s(message.header.stamp), frames=counters.frames + 1,
                     dropped_newer=counters.dropped_newer, dropped_stale=counters.dropped_stale, refused=counters.refused,
-                    confidence=float(result.confidence.mean()) / 255,
+                    missing_reference=counters.missing_reference, confidence=float(result.confidence.mean()) / 255,
                 )
             )  # fmt: skip
         return True
