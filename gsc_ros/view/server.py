@@ -68,7 +68,7 @@ class ViewServer:
         app = web.Application()
         app.router.add_get("/", self._page)
         app.router.add_get("/live", self._live)
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         site = web.TCPSite(runner, host, port)
         try:
@@ -80,6 +80,8 @@ class ViewServer:
             ready(runner.addresses[0][1])
             await asyncio.Event().wait()
         finally:
+            for socket in list(self._sockets):
+                await socket.close()
             await runner.cleanup()
 
     def _spread(self, key: tuple[str, str], text: str) -> None:
