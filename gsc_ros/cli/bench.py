@@ -37,15 +37,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     memory.add_argument("--levels", default="6,11,20", help="quality levels, e.g. 6,11,20")
     memory.add_argument("--key-interval", type=int, default=15, metavar="FRAMES")
     memory.add_argument("--delay", type=int, default=1, metavar="FRAMES", help="until a frame is acknowledged")
-    for sub in (codecs, speed, text, confidence, memory):
+    choice = kinds.add_parser(
+        "choice", help="the encoder's choice of channels, steps and scale against trying all of them"
+    )
+    choice.add_argument("--images", type=Path, required=True, metavar="DIR", help="searched with all folders below")
+    choice.add_argument("--count", type=int, default=50, metavar="N", help="images, spread over the folder")
+    choice.add_argument("--bytes", default="130,300", help="budgets, e.g. 130,300")
+    for sub in (codecs, speed, text, confidence, memory, choice):
         sub.add_argument("--profile", default="nano")
         sub.add_argument("--json", action="store_true")
 
 
 def run(options: argparse.Namespace) -> None:
-    {"codecs": _codecs, "speed": _speed, "text": _text, "confidence": _confidence, "memory": _memory}[options.kind](
-        options
-    )
+    {
+        "codecs": _codecs,
+        "speed": _speed,
+        "text": _text,
+        "confidence": _confidence,
+        "memory": _memory,
+        "choice": _choice,
+    }[options.kind](options)
 
 
 def _codecs(options: argparse.Namespace) -> None:
@@ -155,6 +166,29 @@ def _memory(options: argparse.Namespace) -> None:
         f"\nparked at level {levels[0]}: {still.bytes:.0f} bytes for {alone.bytes:.0f}, {100 * (1 - still.bytes / alone.bytes):.0f} % fewer; "
         f"pictures differ by {still.change:.2f} grey levels (at most {still.largest_change:.2f}) for {alone.change:.2f} ({alone.largest_change:.2f})"
     )
+
+
+def _choice(options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from gsc_ros.evaluation.choice_bench import measure, pictures
+
+    images, budgets = pictures(options.images, options.count), _budgets(options.bytes)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("images", total=len(images) * len(budgets))
+        rows = measure(images, budgets, options.profile, lambda: bar.advance(task))
+    if options.json:
+        print(json.dumps([dataclasses.asdict(row) for row in rows]))
+        return
+    print(
+        "| budget | images | MS-SSIM | of a search | share | worst share | extra ms, median | attempts of the search |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        print(
+            f"| {row.budget} | {row.images} | {row.ms_ssim:.4f} | {row.searched:.4f} | {row.share:.4f} | {row.worst_share:.3f} | {row.extra_ms:.0f} | {row.attempts} |"
+        )
 
 
 def _speed(options: argparse.Namespace) -> None:
