@@ -20,7 +20,7 @@ def test_the_launch_file_describes_its_arguments(path: Path) -> None:
     spec.loader.exec_module(module)
     description = module.generate_launch_description()
     names = {argument.name for argument in description.get_launch_arguments()}
-    assert {"cameras", "profile", "config", "rviz"} <= names
+    assert {"cameras", "profile"} <= names
     assert isinstance(description, launch.LaunchDescription)
 
 
@@ -33,11 +33,16 @@ def test_every_file_that_the_launch_files_name_is_there() -> None:
         "launch/base.launch.py",
         "scripts/compressor",
         "scripts/reconstructor",
+        "scripts/gateway",
+        "scripts/link_emulator",
+        "config/gateway.yaml",
     ):
         assert (root / name).is_file()
 
 
-@pytest.mark.parametrize(("file", "table"), [("rover.yaml", "COMPRESSOR"), ("base.yaml", "RECONSTRUCTOR")])
+@pytest.mark.parametrize(
+    ("file", "table"), [("rover.yaml", "COMPRESSOR"), ("base.yaml", "RECONSTRUCTOR"), ("gateway.yaml", "GATEWAY")]
+)
 def test_config_files_set_declared_parameters_only(file: str, table: str) -> None:
     import yaml
 

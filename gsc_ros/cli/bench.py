@@ -7,7 +7,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from gsc_ros.cli.errors import UsageError
+from gsc_ros.cli.errors import CommandError, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     choice.add_argument("--images", type=Path, required=True, metavar="DIR", help="searched with all folders below")
     choice.add_argument("--count", type=int, default=50, metavar="N", help="images, spread over the folder")
     choice.add_argument("--bytes", default="130,300", help="budgets, e.g. 130,300")
-    for sub in (codecs, speed, text, confidence, memory, choice):
+    soak = kinds.add_parser(
+        "soak", help="the real nodes over a bad link for a long time: memory, and ages on the screen"
+    )
+    soak.add_argument("--seconds", type=float, default=600.0)
+    soak.add_argument("--link", default="16k", help="a rate or a preset (docs/link.md)")
+    soak.add_argument("--loss", type=float, default=0.2)
+    soak.add_argument("--max-age", type=float, default=5.0, metavar="S")
+    soak.add_argument(
+        "--domain", type=int, default=60, help="ROS domain of the robot's side; the base has the next one"
+    )
+    for sub in (codecs, speed, text, confidence, memory, choice, soak):
         sub.add_argument("--profile", default="nano")
         sub.add_argument("--json", action="store_true")
 
@@ -56,6 +66,7 @@ def run(options: argparse.Namespace) -> None:
         "confidence": _confidence,
         "memory": _memory,
         "choice": _choice,
+        "soak": _soak,
     }[options.kind](options)
 
 
@@ -189,6 +200,31 @@ def _choice(options: argparse.Namespace) -> None:
         print(
             f"| {row.budget} | {row.images} | {row.ms_ssim:.4f} | {row.searched:.4f} | {row.share:.4f} | {row.worst_share:.3f} | {row.extra_ms:.0f} | {row.attempts} |"
         )
+
+
+def _soak(options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from gsc_ros.evaluation.demo_run import DemoError
+    from gsc_ros.evaluation.soak import soak
+    from gsc_ros.link.presets import link_spec
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("soak", total=options.seconds)
+        try:
+            result = soak(
+                seconds=options.seconds, link=options.link, bits_per_second=link_spec(options.link).bits_per_second,
+                loss=options.loss, max_age_s=options.max_age, domain=options.domain,
+                done=lambda passed: bar.update(task, completed=passed),
+            )  # fmt: skip
+        except DemoError as error:
+            raise CommandError(str(error)) from error
+    figures: dict[str, float] = {
+        "shown": result.shown, "oldest_s": result.oldest_s, "wire_bps": result.wire_bps, "lost": result.lost,
+        "growth": result.growth, **{f"{name}_mb": last for name, (_, last) in result.memory.items()},
+    }  # fmt: skip
+    _print(figures, options.json)
 
 
 def _speed(options: argparse.Namespace) -> None:

@@ -74,7 +74,7 @@ def exhaustive(latents: NanoLatents, encoder: Encoder, image: Image, budget: int
         for selection in SELECTIONS:
             order = ranking(selection, scores=scores, gain_per_bit=gains)
             for count in COUNTS:
-                if count == COUNTS[-1] and selection != SELECTIONS[0]:
+                if count == COUNTS[-1] and selection != "order":
                     continue  # all channels are the same set however they are ordered
                 prefix = selection == "order"
                 overhead = len(pack(replace(head, channel_ids=tuple(range(count))))) + (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,10 +31,15 @@ class Processes:
         self._logs = logs
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, *arguments: str) -> None:
+    def start(
+        self, name: str, *arguments: str, module: str | None = None, environment: dict[str, str] | None = None
+    ) -> None:
+        """Start the node ``module`` (``name`` where none is given), with ``environment`` beside our own."""
         with (self._logs / f"{name}.log").open("wb") as log:
-            command = [sys.executable, "-m", f"gsc_ros.nodes.{name}", *arguments]
-            self._children[name] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            command = [sys.executable, "-m", f"gsc_ros.nodes.{module or name}", *arguments]
+            self._children[name] = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})}
+            )
 
     def finished(self, name: str) -> bool:
         """Whether ``name`` has ended well; raises DemoError when it ended badly."""
@@ -50,6 +56,14 @@ class Processes:
         for name in names:
             if self.finished(name):
                 raise DemoError(f"the {name} ended before the demo did (its output is in {self._logs / f'{name}.log'})")
+
+    def memory_mb(self, name: str) -> float:
+        """Resident now, from /proc; nan where that is not to be had."""
+        try:
+            status = Path(f"/proc/{self._children[name].pid}/status").read_text()
+        except OSError:
+            return math.nan
+        return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS")), math.nan)
 
     def peak_memory_mb(self, name: str) -> float | None:
         """Largest resident size so far, from /proc; None where that is not to be had."""
@@ -100,8 +114,8 @@ def run_nodes(
         began = time.monotonic()
         # The demo's camera is reliable; a best-effort subscription would lose large images on a busy machine.
         reliable = {f"qos_overrides.{CAMERA}/image_raw.subscription.reliability": "reliable"}
-        processes.start("compressor", *_parameters({"cameras": [CAMERA], **reliable, **compressor}))
-        processes.start("reconstructor", *_parameters({"cameras": [CAMERA], "mark": False, **reconstructor}))
+        processes.start("compressor", *node_arguments({"cameras": [CAMERA], **reliable, **compressor}))
+        processes.start("reconstructor", *node_arguments({"cameras": [CAMERA], "mark": False, **reconstructor}))
         while recorder.missing():
             rclpy.spin_once(recorder, timeout_sec=0.1)
             processes.check("compressor", "reconstructor")
@@ -145,7 +159,8 @@ def _last_shown(recording: Recording) -> bool:
     return recording.frames[max(recording.frames)].complete
 
 
-def _parameters(values: dict[str, object]) -> list[str]:
+def node_arguments(values: Mapping[str, object]) -> list[str]:
+    """Command-line arguments that set parameters."""
     arguments = ["--ros-args"]
     for name, value in values.items():
         text = str(value).lower() if isinstance(value, bool) else str(value).replace("'", '"')

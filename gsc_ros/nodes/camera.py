@@ -6,16 +6,25 @@ import argparse
 import itertools
 import sys
 import time
+from collections.abc import Iterator
 
+import numpy as np
 import rclpy
+from numpy.typing import NDArray
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
 from gsc_ros.cli.source_options import add_source_options, source_of
 from gsc_ros.image_messages import fill_image
-from gsc_ros.sources import SourceError
+from gsc_ros.sources import Source, SourceError
 
 WAIT_FOR_SUBSCRIBERS_S = 20.0
+
+
+def _frames(source: Source, loop: bool) -> Iterator[NDArray[np.uint8]]:
+    yield from source.frames()
+    while loop:
+        yield from source.frames()
 
 
 def main() -> None:
@@ -26,6 +35,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2.0, help="frames a second")
     parser.add_argument("--frames", type=int, default=24, help="at most so many frames")
     parser.add_argument("--subscribers", type=int, default=1, help="wait for so many before the first frame")
+    parser.add_argument("--loop", action="store_true", help="begin again when the source ends")
     options = parser.parse_args()
     rclpy.init()
     node = rclpy.create_node("camera")
@@ -36,7 +46,7 @@ def main() -> None:
         while publisher.get_subscription_count() < options.subscribers and time.monotonic() < deadline:
             rclpy.spin_once(node, timeout_sec=0.05)
         due = time.monotonic()
-        for image in itertools.islice(source_of(options).frames(), options.frames):
+        for image in itertools.islice(_frames(source_of(options), options.loop), options.frames):
             time.sleep(max(0.0, due - time.monotonic()))
             due = max(due, time.monotonic() - 1 / options.rate) + 1 / options.rate
             message = Image()
