@@ -96,3 +96,27 @@ def test_the_integer_network_is_the_trained_one(encoder, photograph) -> None:
         models = codec.context(lead, rest, codec.condition(torch.tensor([4]), torch.ones(1, 20)))
         floats = sum(float(bits(grid, *model).sum()) for grid, model in zip((lead, rest), models, strict=True))
     assert ours == pytest.approx(floats, rel=0.02)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31), st.sets(st.integers(0, 19)), st.integers(0, 31), st.integers(0, 31), st.integers(0, 3))
+def test_symbols_with_memory_come_back_exactly(encoder, seed, channels, level, then, activity) -> None:
+    """Whatever the earlier frame held, related or not."""
+    import dataclasses
+
+    from gsc_ros.memory import Remembered
+
+    latents, size = encoder.latents, (150, 200)
+    symbols = random_symbols(latents, seed, sorted(channels), size, 2.0)
+    earlier = random_symbols(latents, seed + 1, sorted(channels | {3, 9}), size, 20.0)
+    held = Remembered(
+        sequence=0, width=200, height=150, scale=1, level=then,
+        symbols={channel: plane.astype(np.int8) for channel, plane in earlier.items()},
+    )  # fmt: skip
+    expected = dataclasses.replace(latents.expect(held, level), activity=activity)
+    coder = latents.coder_for(expected)
+    data = coder.encode(symbols, level, *size, expected)
+    again = coder.decode(data, sorted(channels), level, *size, expected)
+    assert all(np.array_equal(again[channel], symbols[channel]) for channel in symbols)
+    bits = sum(coder.cost(symbols, level, *size, expected).values())
+    assert len(data) <= 1.05 * bits / 8 + 2

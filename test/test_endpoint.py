@@ -189,3 +189,24 @@ def test_what_cannot_be_is_refused_in_one_line() -> None:
         Request(caption="ü" * 200)
     with pytest.raises(ValueError, match="larger datagrams"):
         endpoint(mtu=32).offer(0, Stamp(1, 1), os.urandom(20_000))
+
+
+def test_ten_cameras_on_one_link_all_get_through() -> None:
+    pair = Pair(endpoint(cameras=10, rate=16_000), endpoint(cameras=10), LinkSpec(latency_s=0.1, loss=0.1))
+    state = {"due": 0.0, "n": 0}
+
+    def offer(now: float) -> None:
+        if now >= state["due"]:
+            state["due"], state["n"] = now + 0.2, state["n"] + 1
+            for camera in range(10):
+                body = bytes([camera]) * (100 + 30 * camera)
+                pair.robot.offer(camera, Stamp(5, state["n"]), body, frame_id=f"cam{camera}", now=now)
+
+    pair.run(60, offer)
+    frames = {camera: [f for f in pair.frames() if f.camera == camera] for camera in range(10)}
+    sizes = {camera: sum(len(f.packet) for f in got) for camera, got in frames.items()}
+    assert min(len(got) for got in frames.values()) > 20
+    assert max(sizes.values()) < 1.8 * min(sizes.values())  # equal shares of bytes, whatever the frames' size
+    assert all(set(f.packet) == {camera} for camera, got in frames.items() for f in got)
+    assert {e.frame_id for e in pair.at_base if isinstance(e, AboutCamera)} == {f"cam{n}" for n in range(10)}
+    assert 8 * pair.robot.counters.sent_bytes <= 60 * 16_000 + pair.robot.bucket.burst_bits

@@ -12,6 +12,7 @@ import torch
 from gsc_ros.training import checkpoint
 from gsc_ros.training import codec as codec_stage
 from gsc_ros.training import flow as flow_stage
+from gsc_ros.training import memory as memory_stage
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +172,54 @@ def test_the_shipped_flow_reduces_the_error_of_a_noisy_residual(encoder, decoder
         predicted = network(z, t, guidance)
     assert (predicted - residual).square().mean() < 0.5 * (z - residual).square().mean()
     assert (predicted - residual).square().mean() < residual.square().mean()
+
+
+def test_context_with_memory_starts_as_the_one_without(encoder) -> None:
+    import torch
+
+    codec = encoder.latents.codec
+    context = memory_stage.initial(codec)
+    generator = torch.Generator().manual_seed(0)
+    lead, rest = (torch.randint(-3, 4, shape, generator=generator).float() for shape in ((2, 4, 3, 4), (2, 16, 6, 8)))
+    before = tuple(torch.randn(x.shape, generator=generator) for x in (lead, rest))
+    condition = codec.condition(torch.tensor([3, 20]), torch.ones(2, 20))
+    more = torch.cat([condition, torch.randn(2, 36, generator=generator)], dim=1)
+    with torch.inference_mode():
+        alone, built = codec.context(lead, rest, condition), context(lead, rest, more, before)
+    for a, b in zip(alone, built, strict=True):
+        assert all(torch.allclose(x, y, atol=1e-5) for x, y in zip(a, b, strict=True))
+
+
+def test_moving_views_are_two_views_of_one_scene(images) -> None:
+    source = memory_stage.MovingViews(images, crop=96, seed=1, largest_motion=20.0)
+    still = 0
+    for step in range(12):
+        earlier, later = source.pairs(step, 2, "cpu")
+        again = source.pairs(step, 2, "cpu")
+        assert (again[0] == earlier).all()
+        assert (again[1] == later).all()
+        for a, b in zip(earlier, later, strict=True):
+            still += bool((a - b).abs().mean() < 0.02)
+            # The same scene in another place: its colours are much the same.
+            assert (a.mean(dim=(1, 2)) - b.mean(dim=(1, 2))).abs().max() < 0.2
+    assert 0 < still < 24
+
+
+def test_the_memory_stage_learns_and_exports(encoder, images, tmp_path) -> None:
+    import shutil
+
+    from gsc_ros.latents.nano import NanoLatents
+    from gsc_ros.profiles import load_profile
+    from gsc_ros.training.export import export_memory
+
+    losses: list[float] = []
+    config = memory_stage.MemoryTraining(
+        images=images, out=tmp_path / "run", steps=150, batch=4, crop=96, largest_motion=10.0
+    )
+    memory_stage.train(config, encoder.latents.codec, lambda step, figures: losses.append(figures["loss"]))
+    assert losses[-1] < 0.9 * losses[0]
+    for name in ("codec.safetensors", "channels.safetensors"):
+        shutil.copy(load_profile("nano").weights / name, tmp_path / name)
+    export_memory(tmp_path / "run" / "memory.pt", images, tmp_path, pairs=6)
+    latents = NanoLatents.load(tmp_path)
+    assert latents.has_memory

@@ -1,4 +1,4 @@
-"""``gsc train nano``: both stages of the nano profile and the export of its files."""
+"""``gsc train nano``: the stages of the nano profile and the export of its files."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config",
         type=Path,
         required=True,
-        help="YAML: images, captions, out, and settings of the stages codec and flow",
+        help="YAML: images, captions, out, and settings of the stages codec, flow and memory",
     )
     parser.add_argument("--images", type=Path, help="folder of training images, in place of the one in the config")
     parser.add_argument("--out", type=Path, help="folder of checkpoints and curves, in place of the one in the config")
     parser.add_argument("--export", type=Path, help="write the profile's files to this folder when the stages are done")
-    parser.add_argument("--stage", choices=["codec", "flow", "text", "all"], default="all")
+    parser.add_argument("--stage", choices=["codec", "flow", "memory", "text", "all"], default="all")
     parser.add_argument("--steps", type=int, help="number of steps of each stage, in place of those in the config")
     parser.add_argument("--device", default=None, help="cpu or cuda; the default is cuda where there is one")
 
@@ -60,6 +60,18 @@ def run(options: argparse.Namespace) -> None:
             settings(flow.FlowTraining, config.get("flow", {}), common), latents.codec, curves(out / "curves" / "flow")
         )
         export_flow(out / "flow.pt", latents, export)
+    if options.stage in ("memory", "all"):
+        from gsc_ros.latents.nano import NanoLatents
+        from gsc_ros.training import memory
+        from gsc_ros.training.export import export_memory
+
+        latents = NanoLatents.load(export, device=device)
+        memory.train(
+            settings(memory.MemoryTraining, config.get("memory", {}), common),
+            latents.codec,
+            curves(out / "curves" / "memory"),
+        )
+        export_memory(out / "memory.pt", images, export)
     if options.stage in ("text", "all"):
         from gsc_ros.training.export import export_text
 
