@@ -1,7 +1,7 @@
 """One side's gateway: only packets cross the link, each side keeps its own ROS graph.
 
 ros2 launch gsc_ros gateway.launch.py side:=robot remote:=192.0.2.1:47000 rate:=4000 key:=~/link.key
-ros2 launch gsc_ros gateway.launch.py side:=base local:=0.0.0.0:47000 rate:=1000 key:=~/link.key
+ros2 launch gsc_ros gateway.launch.py side:=base rate:=1000 key:=~/link.key
 """
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -47,7 +47,9 @@ def generate_launch_description():
                 "cameras", default_value="/camera", description="base names of the cameras, the same on both sides"
             ),
             DeclareLaunchArgument("profile", default_value="nano", description="profile name or YAML file"),
-            DeclareLaunchArgument("local", default_value="0.0.0.0:47000", description="HOST:PORT to bind"),
+            DeclareLaunchArgument(
+                "local", default_value="", description="HOST:PORT to bind; empty: 47000 at the base, any on the robot"
+            ),
             DeclareLaunchArgument(
                 "remote", default_value="", description="HOST:PORT of the other side; empty: whoever calls"
             ),

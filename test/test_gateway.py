@@ -135,7 +135,7 @@ def test_pictures_and_requests_cross_a_sealed_lossy_link_through_faults(sides, t
     base_port, middle = free_port(), free_port()
     reliable = "qos_overrides./camera/image_raw.subscription.reliability:=reliable"
     robot.start("compressor", "max_bits_per_second:=16000.0", "max_bytes_per_frame:=250", reliable)
-    gateway = (f"remote:=127.0.0.1:{middle}", "local:=127.0.0.1:0", "mtu:=200", "max_bits_per_second:=16000.0")
+    gateway = (f"remote:=127.0.0.1:{middle}", "mtu:=200", "max_bits_per_second:=16000.0")
     robot.start("gateway", "side:=robot", *gateway, f"key_file:={tmp_path / 'robot.key'}")
     base.start(
         "link_emulator", "link:=16k", "loss:=0.2", f"robot_side:=127.0.0.1:{middle}", f"base:=127.0.0.1:{base_port}"
@@ -157,9 +157,13 @@ def test_pictures_and_requests_cross_a_sealed_lossy_link_through_faults(sides, t
 
     asks = base.node.create_publisher(GscRequest, "/camera/gsc/request", QoSProfile(depth=2))
     until(asks.get_subscription_count, "the base gateway's ear", *moving)
-    asks.publish(GscRequest(max_bytes=80, set_caption=True, caption="the north gate", key_frame=True))
+    asks.publish(
+        GscRequest(max_bytes=80, bits_per_second=12_000, set_caption=True, caption="the north gate", key_frame=True)
+    )
     until(lambda: len(at_robot) == 1, "the request at the robot", *moving)
     assert (at_robot[0].max_bytes, at_robot[0].caption, at_robot[0].key_frame) == (80, "the north gate", True)
+    until(lambda: "the operator asks" in robot.log("compressor"), "the compressor's answer", *moving)
+    assert "refused" not in robot.log("compressor")
     at = len(sent)
     until(lambda: len(sent) > at + 2, "frames after the request", *moving)
     assert all(len(frame.channels) + len(frame.text) <= 80 for frame in sent[at + 1 :])
@@ -209,7 +213,7 @@ def test_without_the_key_nothing_is_shown(sides, tmp_path, photograph) -> None:
     new_key(tmp_path / "b.key")
     port = free_port()
     robot.start("compressor", "qos_overrides./camera/image_raw.subscription.reliability:=reliable")
-    robot.start("gateway", f"remote:=127.0.0.1:{port}", "local:=127.0.0.1:0", f"key_file:={tmp_path / 'a.key'}")
+    robot.start("gateway", f"remote:=127.0.0.1:{port}", f"key_file:={tmp_path / 'a.key'}")
     base.start("gateway", "side:=base", f"local:=127.0.0.1:{port}", f"key_file:={tmp_path / 'b.key'}")
     frames, link = base.hear(GscFrame, "/camera/image_raw/gsc"), base.hear(GscLink, "/gateway/link")
     camera = Camera(robot, photograph)
@@ -232,3 +236,65 @@ def test_what_cannot_be_opened_is_one_line_and_an_exit_code(sides, parameters, w
     assert robot.processes["gateway"].wait(timeout=LIMIT_S) == 1
     assert words in robot.log("gateway")
     assert "Traceback" not in robot.log("gateway")
+
+
+def frame_message(second: int, encoder, image) -> GscFrame:
+    import array
+
+    from gsc_ros.encoder import EncodeSettings
+    from gsc_ros.frame_messages import message_fields
+
+    frame = encoder.encode(image, EncodeSettings(max_bytes=150)).frame
+    message = GscFrame(**message_fields(frame, array.array))
+    message.header.frame_id = "mast"
+    message.header.stamp.sec, message.header.stamp.nanosec = second, 123_456_789
+    return message
+
+
+def crosses(robot: Side, base: Side, encoder, image, *parts) -> None:
+    """A frame crosses as it is, and a request comes back."""
+    frames, asked = base.hear(GscFrame, "/camera/image_raw/gsc"), robot.hear(GscRequest, "/camera/gsc/request")
+    send = robot.node.create_publisher(GscFrame, "/camera/image_raw/gsc", QoSProfile(depth=5))
+    ask = base.node.create_publisher(GscRequest, "/camera/gsc/request", QoSProfile(depth=5))
+    sent: dict[int, GscFrame] = {}
+    state = {"due": 0.0}
+
+    def publish() -> None:
+        if time.monotonic() > state["due"]:
+            state["due"] = time.monotonic() + 0.3
+            sent[len(sent) + 1] = frame_message(len(sent) + 1, encoder, image)
+            send.publish(sent[len(sent)])
+            if frames and not asked:
+                ask.publish(GscRequest(sharpen=True))
+
+    until(lambda: len(frames) > 2 and asked, "frames and a request", publish, robot.spin, base.spin, *parts)
+    for frame in frames:
+        original = sent[frame.header.stamp.sec]
+        for name in ("sequence", "fingerprint", "width", "level", "text", "channels", "channel_ids"):
+            assert getattr(frame, name) == getattr(original, name)
+        assert frame.header.stamp == original.header.stamp
+    assert asked[0].sharpen
+
+
+def test_frames_cross_a_serial_line(sides, encoder, photograph) -> None:
+    robot, base = sides
+    ends = [os.openpty() for _ in range(2)]
+    for master, _ in ends:
+        os.set_blocking(master, False)
+
+    def wire() -> None:
+        for (source, _), (target, _) in (ends, ends[::-1]):
+            with contextlib.suppress(BlockingIOError):
+                os.write(target, os.read(source, 4096))
+
+    for side, name, (_, slave) in zip(sides, ("robot", "base"), ends, strict=True):
+        side.start("gateway", f"side:={name}", "transport:=serial", f"serial_device:={os.ttyname(slave)}", "mtu:=64")
+    crosses(robot, base, encoder.for_another_camera(), photograph, wire)
+
+
+def test_frames_cross_zenoh(sides, encoder, photograph) -> None:
+    robot, base = sides
+    endpoint = f"udp/127.0.0.1:{free_port()}"
+    base.start("gateway", "side:=base", "transport:=zenoh", f"local:={endpoint}")
+    robot.start("gateway", "side:=robot", "transport:=zenoh", f"remote:={endpoint}")
+    crosses(robot, base, encoder.for_another_camera(), photograph)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gsc_ros.nodes.parameters import COMPRESSOR, RECONSTRUCTOR, documentation
+from gsc_ros.nodes.parameters import RECONSTRUCTOR, TABLES, documentation
 
 
 def test_the_document_holds_exactly_the_declared_parameters() -> None:
@@ -14,7 +14,9 @@ def test_the_document_holds_exactly_the_declared_parameters() -> None:
     assert documentation() in document.read_text(), "run: python tools/make_parameters.py"
 
 
-@pytest.mark.parametrize("parameter", [*COMPRESSOR, *RECONSTRUCTOR], ids=lambda parameter: parameter.name)
+@pytest.mark.parametrize(
+    "parameter", [parameter for table in TABLES.values() for parameter in table], ids=lambda parameter: parameter.name
+)
 def test_every_default_is_allowed_and_described(parameter) -> None:
     assert parameter.problem(parameter.default) is None
     assert parameter.description

@@ -40,9 +40,11 @@ class Gateway(ServedNode):
         weights = self.value("weights") or [1.0]
         if len(weights) not in (1, len(self.cameras)):
             raise ValueError(f"weights names {len(weights)} for {len(self.cameras)} cameras: one, or one for each")
-        key = self.value("key_file")
+        key, local = self.value("key_file"), self.value("local")
+        if self.value("transport") == "udp" and not local:
+            local = "0.0.0.0:0" if robot else "0.0.0.0:47000"
         self._transport = open_transport(
-            self.value("transport"), local=self.value("local"), remote=self.value("remote"),
+            self.value("transport"), local=local, remote=self.value("remote"),
             device=self.value("serial_device"), baud=self.value("baud"), key=self.value("zenoh_key"), side=self._side,
         )  # fmt: skip
         self._lock = threading.Lock()

@@ -162,8 +162,9 @@ GATEWAY = (
     Parameter("transport", "udp", "what carries the datagrams", choices=("udp", "serial", "zenoh"), changes=False),
     Parameter(
         "local",
-        "0.0.0.0:47000",
-        "udp: HOST:PORT to bind; zenoh: endpoint to listen on, e.g. udp/0.0.0.0:7447, or empty",
+        "",
+        "udp: HOST:PORT to bind, empty: port 47000 at the base and any on the robot; "
+        "zenoh: endpoint to listen on, e.g. udp/0.0.0.0:7447, empty: none",
         changes=False,
     ),
     Parameter(
