@@ -38,6 +38,22 @@ def test_encode_inspect_decode(picture, tmp_path, capsys) -> None:
     assert cv2.imread(str(confidence), cv2.IMREAD_GRAYSCALE).shape == (480, 640)
 
 
+def test_a_frame_that_builds_on_another_is_told_and_not_guessed(encoder, photograph, tmp_path, capsys) -> None:
+    from gsc_ros.encoder import EncodeSettings
+
+    sender = encoder.for_another_camera()
+    packets = [sender.encode(photograph, EncodeSettings(max_bytes=150, memory="key")).packet for _ in range(2)]
+    packet = tmp_path / "second.gsc"
+    packet.write_bytes(packets[1])
+    assert run(["inspect", str(packet), "--json"]) == 0
+    fields = json.loads(capsys.readouterr().out)
+    assert fields["builds_on"] == 0
+    assert "bits_by_channel" not in fields
+    assert run(["decode", str(packet), str(tmp_path / "x.png")]) == 1
+    assert "builds on frame 0" in capsys.readouterr().err
+    assert not (tmp_path / "x.png").exists()
+
+
 def test_the_seed_decides_the_picture(picture, tmp_path) -> None:
     packet = tmp_path / "view.gsc"
     run(["encode", str(picture), str(packet), "--channels", "8"])
@@ -118,3 +134,15 @@ def test_every_command_has_help(capsys) -> None:
             run([command, "--help"])
         assert ended.value.code == 0
         assert "usage: gsc" in capsys.readouterr().out
+
+
+def test_a_bag_whose_frames_build_on_key_frames_is_smaller(tmp_path, capsys, shared_data) -> None:
+    bag = str(shared_data / "bags" / "kitti_2011_09_26_raw5_sqlite3")
+    sizes = []
+    for name, interval in (("alone", "1"), ("built", "10")):
+        assert run(["bag", bag, str(tmp_path / name), "--key-interval", interval]) == 0
+        words = capsys.readouterr().out.split(": ")[-1]
+        sizes.append(float(words.split(", ")[1].split()[0]))
+    assert sizes[1] < sizes[0]
+    assert run(["bag", str(tmp_path / "built"), str(tmp_path / "again"), "--decode"]) == 0
+    assert "5 frames, generated" in capsys.readouterr().out

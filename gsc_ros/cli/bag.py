@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topic", help="this topic alone; the default is all of the kind")
     parser.add_argument("--realism", type=float, help="with --decode: 0 fidelity, 1 sampled")
     parser.add_argument("--steps", type=int, help="with --decode: steps of the generator")
+    parser.add_argument(
+        "--key-interval",
+        type=int,
+        default=1,
+        metavar="N",
+        help="frames build on the last key frame, which comes every N (default 1: none does)",
+    )
     add_settings(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    settings = settings_of(options)
+    settings = replace(
+        settings_of(options), memory="key" if options.key_interval > 1 else "off", key_interval=options.key_interval
+    )
     from rich.console import Console
     from rich.progress import track
     from rosbags.rosbag2 import StoragePlugin, Writer

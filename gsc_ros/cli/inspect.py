@@ -44,7 +44,9 @@ def run(options: argparse.Namespace) -> None:
             if frame.text_mode is TextMode.CODED
             else ""
         )
-    if frame.fingerprint == profile.wire_fingerprint:
+    if frame.reference:  # without that frame nothing can be said about the symbols
+        fields["builds_on"] = (frame.sequence - frame.reference) & 0xFFFF
+    elif frame.fingerprint == profile.wire_fingerprint:
         coder = ChannelCoder(ChannelTables.load(profile.weights / "channels.safetensors"), layout)
         nominal = Geometry(frame.height, frame.width, frame.scale).nominal
         symbols = coder.decode(frame.channels, frame.channel_ids, frame.level, *nominal)
