@@ -98,7 +98,7 @@ class Compressor(WorkerNode):
         return True
 
     def delay(self) -> float:
-        return 0.0 if self._sharper else self._rate.delay(time.monotonic())
+        return self._rate.delay(time.monotonic())
 
     def changed(self, name: str, value: Any) -> None:
         self._rate.change(self._rate_settings(), time.monotonic())
@@ -130,6 +130,7 @@ class Compressor(WorkerNode):
             self.warn(f"{camera}: request refused: {error}")
             return
         self._wishes[camera] = wishes
+        self._rate.change(self._rate_settings(), time.monotonic())
         if request.bits_per_second is not None:
             value = float(request.bits_per_second)
             self.set_parameters([Parameter("max_bits_per_second", value=value)])
@@ -140,9 +141,10 @@ class Compressor(WorkerNode):
         self.get_logger().info(f"{camera}: the operator asks: {request}")
 
     def _rate_settings(self) -> RateSettings:
+        limits = [self._settings(camera).max_bytes for camera in self.cameras]
         return RateSettings(
             bits_per_second=self.value("max_bits_per_second"),
-            max_bytes=self.value("max_bytes_per_frame"),
+            max_bytes=0 if None in limits else max(limit for limit in limits if limit is not None),
             least_rate_hz=self.value("least_rate_hz") * len(self.cameras),
             overhead=self.value("link_overhead"),
             datagram=self.value("link_mtu"),

@@ -122,6 +122,7 @@ COMPRESSOR = (
         "acknowledged",
         "what frames may build on: earlier ones that the base acknowledged, the last key frame too, or none",
         choices=("off", "acknowledged", "key"),
+        changes=False,
     ),
     Parameter("key_interval", 15, "with memory: every so many frames one builds on none", low=1, high=64),
     Parameter("sharpen_bytes", 1200, "byte limit of a frame for which the operator asked sharper", low=24, high=65535),
