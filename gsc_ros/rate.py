@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gsc_ros.link.token_bucket import TokenBucket
+
 MIN_FRAME = 24  # bytes; a smaller packet shows nothing
 
 
@@ -43,50 +45,30 @@ class RateSettings:
 class RateControl:
     """Says when the next frame may be encoded and how large it may get.
 
-    What a frame did not use is there for the next: frames that build on earlier ones come more
-    often, up to what the camera gives. Over t seconds at most ``t * bits_per_second`` pass plus
-    one frame of ``max_bytes``; a new limit holds from the next frame on.
+    A frame is due when the one before has left the link, so that none is made to wait for it, and
+    no larger than the link carries in one period of the least rate: frames that use less, because
+    they build on earlier ones, come more often, up to what the camera gives. Over t seconds at
+    most ``t * bits_per_second`` pass plus one frame; a new limit holds from the next frame on.
     """
 
     def __init__(self, settings: RateSettings) -> None:
         self.settings = settings
-        self._saved = float(settings.cost(self.settings.frame_bytes))
-        self._then: float | None = None
+        self._bucket = TokenBucket(settings.bits_per_second)
 
     def change(self, settings: RateSettings, now: float) -> None:
         """Other settings from ``now`` on."""
-        self._fill(now)
         self.settings = settings
-        self._saved = min(self._saved, self._most())
+        self._bucket.set_rate(settings.bits_per_second, now)
 
     def delay(self, now: float) -> float:
         """Seconds until the next frame may be encoded; 0: now."""
-        rate = self.settings.bits_per_second
-        if not rate:
-            return 0.0
-        self._fill(now)
-        return max(0.0, (self.settings.cost(self.settings.frame_bytes) - self._saved) * 8 / rate)
+        return self._bucket.delay(now)
 
-    def allowance(self, now: float) -> int | None:
-        """The most bytes that a packet encoded now may have; None: no limit."""
-        settings = self.settings
-        if not settings.bits_per_second:
-            return settings.max_bytes or None
-        self._fill(now)
-        room = max(MIN_FRAME, settings.room(self._saved))
-        return min(room, settings.max_bytes) if settings.max_bytes else room
+    @property
+    def allowance(self) -> int | None:
+        """The most bytes that the next packet may have; None: no limit."""
+        return self.settings.frame_bytes if self.settings.bits_per_second else self.settings.max_bytes or None
 
     def spend(self, packet_bytes: int, now: float) -> None:
-        """A packet was sent. One that was larger than allowed (an operator's wish) is saved up for afterwards."""
-        self._fill(now)
-        if self.settings.bits_per_second:
-            self._saved -= self.settings.cost(packet_bytes)
-
-    def _most(self) -> float:
-        return float(self.settings.cost(max(self.settings.frame_bytes, self.settings.max_bytes)))
-
-    def _fill(self, now: float) -> None:
-        if self._then is not None and now > self._then:
-            gained = (now - self._then) * self.settings.bits_per_second / 8
-            self._saved = min(self._most(), self._saved + gained)
-        self._then = now if self._then is None else max(now, self._then)
+        """A packet was sent. One larger than allowed, at an operator's wish, delays the next."""
+        self._bucket.spend(8 * self.settings.cost(packet_bytes), now)

@@ -5,18 +5,15 @@ from __future__ import annotations
 from gsc_ros.link.outbox import Outbox
 
 
-def always(_: bytes) -> bool:
-    return True
-
-
 def test_a_newer_frame_replaces_one_that_was_not_begun_and_no_other() -> None:
     outbox = Outbox({0: 1.0})
     outbox.offer(0, [b"old"])
     outbox.offer(0, [b"new1", b"new2"])
-    assert outbox.take(always).datagram == b"new1"
+    assert outbox.take().datagram == b"new1"
     outbox.offer(0, [b"newest"])
-    assert [outbox.take(always).datagram for _ in range(2)] == [b"new2", b"newest"]
-    assert outbox.take(always) is None
+    assert [outbox.take().datagram for _ in range(2)] == [b"new2", b"newest"]
+    assert not outbox
+    assert outbox.take() is None
     traffic = outbox.traffic[0]
     assert (traffic.offered, traffic.replaced, traffic.sent) == (3, 1, 2)
 
@@ -28,17 +25,10 @@ def test_cameras_share_by_weight_whatever_the_size_of_their_frames() -> None:
     for _ in range(3000):
         for camera in (0, 1):  # camera 2 is silent, and gets nothing later for that
             outbox.offer(camera, [bytes(sizes[camera])])
-        piece = outbox.take(always)
+        piece = outbox.take()
         sent[piece.camera] += len(piece.datagram)
     assert 2.7 < sent[1] / sent[0] < 3.3
     for camera in sizes:
         outbox.offer(camera, [bytes(sizes[camera])])
-    first = [outbox.take(always).camera for _ in range(3)]
+    first = [outbox.take().camera for _ in range(3)]
     assert sorted(first) == [0, 1, 2]
-
-
-def test_nothing_passes_that_may_not() -> None:
-    outbox = Outbox({0: 1.0})
-    outbox.offer(0, [b"12345"])
-    assert outbox.take(lambda piece: len(piece) < 5) is None
-    assert outbox.take(always).datagram == b"12345"

@@ -88,7 +88,7 @@ def fly(
     last_index, sent = -1, 0
     finished: list[tuple[float, int, float, bytes]] = []  # coded, but its time is not over yet
     decoding: list[tuple[float, Shown | None, Feedback | None]] = []
-    now = 0.0
+    step, now = 0, 0.0
     end = seconds + spec.latency_s + spec.jitter_s + 2.0
     while now < end:
         index = int(now * fps)
@@ -102,7 +102,7 @@ def fly(
             last_index = index
             frame = _to_and_fro(index, len(drive))
             began = time.process_time()
-            packet = codec.encode(drive[frame], control.allowance(now))
+            packet = codec.encode(drive[frame], control.allowance)
             encode_s.append(time.process_time() - began)
             busy_until = now + encode_s[-1]
             if packet is not None:
@@ -110,7 +110,7 @@ def fly(
                 finished.append((busy_until, frame, now, packet))
         if finished and now >= finished[0][0]:
             _, frame, then, packet = finished.pop()
-            stamp = Stamp(1 + int(then), round(then % 1 * 1e9))
+            stamp = Stamp(*divmod(10**9 + round(then * 1e9), 10**9))
             taken[stamp] = (frame, then)
             robot.offer(0, stamp, packet, now=now)
             sent += 1
@@ -138,7 +138,9 @@ def fly(
             for event in robot.receive(datagram, now):
                 if isinstance(event, Acknowledged):
                     codec.heard(Feedback(event.sequence, event.key_wanted))
-        now += STEP_S
+        step += 1
+        now = step * STEP_S  # a sum of steps would drift
+    assert not base.counters.malformed
     return Flight(
         shown=shown, sent=sent, wire_bytes=up.losses.wire_bytes, back_bytes=down.losses.wire_bytes, seconds=seconds,
         encode_ms=_median_ms(encode_s), decode_ms=_median_ms(decode_s),

@@ -133,8 +133,7 @@ class Endpoint:
         self._seal = seal
         self._room = mtu - (OVERHEAD if seal else 0)
         self._cost = cost
-        # One datagram may always go once it was saved up for.
-        self.bucket = TokenBucket(bits_per_second, 8 * cost(b"\xff" * mtu))
+        self.bucket = TokenBucket(bits_per_second)
         self._outbox = Outbox(weights)
         rng = rng or random.Random()
         self._numbers = {camera: rng.randrange(256) for camera in weights}
@@ -180,15 +179,15 @@ class Endpoint:
 
     def next(self, now: float) -> bytes | None:
         """A datagram that may go on the wire at ``now``, or None. Control records go before frames."""
+        if not self.bucket.ready(now):
+            return None
         records = self._due_records(now)
         if records:
             datagram = self._close(control(records))
-            if not self._pay(datagram, now):
-                return None
+            self._pay(datagram, now)
             self._mark_sent(records, now)
             return datagram
-        # The seal is put on once the piece may go: a counter that was used cannot be taken back.
-        piece = self._outbox.take(lambda body: self._affordable(body, now))
+        piece = self._outbox.take()
         if piece is None:
             return None
         number = self._numbers[piece.camera]
@@ -200,13 +199,10 @@ class Endpoint:
 
     def wait(self, now: float) -> float | None:
         """Seconds until :meth:`next` may have something, None while there is nothing to send."""
-        records = self._due_records(now)
-        body = control(records) if records else self._outbox.peek()
+        if self._due_records(now) or self._outbox:
+            return self.bucket.delay(now)
         later = [pending.due - now for pending in self._requests.values()]
-        if body is None:
-            return max(0.0, min(later)) if later else None
-        ready = self.bucket.ready_at(8 * self._cost(self._sized(body)), now) - now
-        return max(0.0, min([ready, *(t for t in later if t > 0)]))
+        return max(0.0, min(later)) if later else None
 
     def receive(self, datagram: bytes, now: float) -> list[Event]:
         """What a datagram from the transport says; anything that is not from the other side is counted and dropped."""
@@ -318,17 +314,8 @@ class Endpoint:
     def _close(self, body: bytes) -> bytes:
         return self._seal.seal(body) if self._seal else body
 
-    def _sized(self, body: bytes) -> bytes:
-        """Something as long as the sealed ``body``; framing of a serial line depends little on what it is."""
-        return body + b"\xff" * OVERHEAD if self._seal else body
-
-    def _affordable(self, body: bytes, now: float) -> bool:
-        return self.bucket.available(now) >= 8 * self._cost(self._sized(body))
-
-    def _pay(self, datagram: bytes, now: float) -> bool:
+    def _pay(self, datagram: bytes, now: float) -> None:
         cost = self._cost(datagram)
-        if not self.bucket.take(8 * cost, now):
-            return False
+        self.bucket.spend(8 * cost, now)
         self.counters.sent_bytes += cost
         self.counters.sent_datagrams += 1
-        return True

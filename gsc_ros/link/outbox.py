@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -53,26 +53,23 @@ class Outbox:
             self._served[camera] = max(self._served[camera], self._started)
         self._waiting[camera] = pieces
 
-    def take(self, may: Callable[[bytes], bool]) -> Piece | None:
-        """The next datagram, if there is one and ``may`` lets it pass; a frame once begun is finished first."""
-        piece = self.peek()
-        if piece is None or not may(piece):
-            return None
+    def __bool__(self) -> bool:
+        """Whether there is something to send."""
+        return bool(self._pieces or self._waiting)
+
+    def take(self) -> Piece | None:
+        """The next datagram, if there is one; a frame once begun is finished first."""
         if not self._pieces:
+            if not self._waiting:
+                return None
             self._camera = self._next()
             self._pieces.extend(self._waiting.pop(self._camera))
             self._started = self._served[self._camera]
-        self._pieces.popleft()
+        piece = self._pieces.popleft()
         self._served[self._camera] += len(piece) / self._weights[self._camera]
         if not self._pieces:
             self.traffic[self._camera].sent += 1
         return Piece(self._camera, piece, last=not self._pieces)
-
-    def peek(self) -> bytes | None:
-        """The datagram that is next, or None."""
-        if self._pieces:
-            return self._pieces[0]
-        return self._waiting[self._next()][0] if self._waiting else None
 
     def _next(self) -> int:
         return min(self._waiting, key=lambda camera: (self._served[camera], camera))

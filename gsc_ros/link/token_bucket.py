@@ -1,63 +1,54 @@
-"""A token bucket: how many bits may be on the wire by now."""
+"""A token bucket that goes into debt: how many bits may be on the wire by now."""
 
 from __future__ import annotations
 
-SLACK_S = 0.25
+SLACK_S = 0.05
 
 
 class TokenBucket:
-    """At most ``bits_per_second`` on average, and never more than a burst beyond that.
+    """At most ``bits_per_second`` on average, one datagram at a time.
 
-    Over any t seconds at most ``t * bits_per_second + burst`` bits pass; the burst is
-    ``largest_bits`` (of what passes at once) plus what comes in ``SLACK_S``, so that nothing of the
-    rate is lost where nobody looks for so long. 0 bits per second: no limit. Times are seconds of
+    Something may pass as soon as what passed before is paid for. Saving up for it first, as the
+    textbook has it, keeps a datagram waiting while the link is idle, and a bucket that was full once
+    stays ahead of a link of the same rate for good: a queue that never empties. Over any t seconds
+    at most ``t * bits_per_second + SLACK_S * bits_per_second`` bits and one datagram pass; the slack
+    makes up for calls that come a little late. 0 bits per second: no limit. Times are seconds of
     any clock that does not go back.
     """
 
-    def __init__(self, bits_per_second: float, largest_bits: float) -> None:
-        if bits_per_second < 0 or largest_bits <= 0:
-            raise ValueError(f"{bits_per_second} bit/s and {largest_bits} bits at once: a bucket needs more than that")
+    def __init__(self, bits_per_second: float) -> None:
+        if bits_per_second < 0:
+            raise ValueError(f"{bits_per_second} bit/s: 0 (no limit) or more is needed")
         self.bits_per_second = bits_per_second
-        self._largest = largest_bits
-        self._tokens = largest_bits
+        self._tokens = 0.0
         self._then: float | None = None
 
-    @property
-    def burst_bits(self) -> float:
-        """The most that is ever saved up."""
-        return self._largest + self.bits_per_second * SLACK_S
-
     def set_rate(self, bits_per_second: float, now: float) -> None:
-        """Another rate from ``now`` on; what was saved up stays."""
+        """Another rate from ``now`` on; what is owed stays owed."""
         self._fill(now)
         self.bits_per_second = bits_per_second
 
-    def available(self, now: float) -> float:
-        """Bits that may pass at ``now``."""
-        self._fill(now)
-        return self._tokens if self.bits_per_second else float("inf")
+    def ready(self, now: float) -> bool:
+        """Whether something may pass at ``now``."""
+        return self.delay(now) == 0.0
 
-    def take(self, bits: float, now: float) -> bool:
-        """Let ``bits`` pass at ``now`` if they may."""
+    def delay(self, now: float) -> float:
+        """Seconds until something may pass."""
         if not self.bits_per_second:
-            return True
+            return 0.0
         self._fill(now)
-        if bits > self._tokens + 1e-6:
-            return False
-        self._tokens -= bits
-        return True
+        # A nanosecond's worth is lost in the arithmetic of floats, and would be waited for for ever.
+        return max(0.0, -self._tokens / self.bits_per_second - 1e-9)
 
-    def ready_at(self, bits: float, now: float) -> float:
-        """When ``bits`` may pass, if nothing else does before; more than a burst never may."""
-        if not self.bits_per_second:
-            return now
-        self._fill(now)
-        if bits > self.burst_bits:
-            raise ValueError(f"{bits:.0f} bits at once: the bucket holds {self.burst_bits:.0f}")
-        return now + max(0.0, bits - self._tokens) / self.bits_per_second
+    def spend(self, bits: float, now: float) -> None:
+        """``bits`` pass at ``now``."""
+        if self.bits_per_second:
+            self._fill(now)
+            self._tokens -= bits
 
     def _fill(self, now: float) -> None:
         if self._then is not None and now > self._then:
-            self._tokens = min(self.burst_bits, self._tokens + (now - self._then) * self.bits_per_second)
+            gained = (now - self._then) * self.bits_per_second
+            self._tokens = min(SLACK_S * self.bits_per_second, self._tokens + gained)
         if self._then is None or now > self._then:
             self._then = now

@@ -105,7 +105,7 @@ class Compressor(WorkerNode):
 
     def _allowed(self, most: int | None) -> int | None:
         """Bytes for the next frame: what a camera may have, and what the bit rate leaves."""
-        left = self._rate.allowance(time.monotonic())
+        left = self._rate.allowance
         return left if most is None else most if left is None else min(most, left)
 
     def _acknowledged(self, camera: str, message: Any) -> None:
