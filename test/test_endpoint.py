@@ -212,3 +212,26 @@ def test_ten_cameras_on_one_link_all_get_through() -> None:
     assert all(set(f.packet) == {camera} for camera, got in frames.items() for f in got)
     assert {e.frame_id for e in pair.at_base if isinstance(e, AboutCamera)} == {f"cam{n}" for n in range(10)}
     assert 8 * pair.robot.counters.sent_bytes <= 60 * 16_000 + 8 * cost(bytes(200)) + 16_000 * SLACK_S
+
+
+def test_a_request_that_no_datagram_holds_is_refused_and_one_in_vain_is_counted() -> None:
+    base = endpoint(mtu=51)
+    with pytest.raises(ValueError, match="shorten the caption"):
+        base.request(0, Request(caption="x" * 100), 0.0)
+    base.request(0, Request(key_frame=True), 0.0)
+    sent, now = 0, 0.0
+    while now < 60:
+        sent += base.next(now) is not None
+        now += 0.5
+    assert sent == 10
+    assert base.counters.unconfirmed == 1
+    assert base.wait(now) is None
+
+
+def test_a_long_frame_id_fits_the_smallest_datagrams() -> None:
+    pair = Pair(endpoint(mtu=32), endpoint(mtu=32), LinkSpec(latency_s=0.1))
+    pair.robot.offer(0, Stamp(1, 1), b"packet", frame_id="a_very_long_frame_id_of_the_mast_camera", now=0.0)
+    pair.run(5)
+    about = [event.frame_id for event in pair.at_base if isinstance(event, AboutCamera)]
+    assert about == ["a_very_long_frame_id_of_the_mast_camera"[: len(about[0])]]
+    assert len(about[0]) > 20

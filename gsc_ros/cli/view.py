@@ -10,6 +10,9 @@ from gsc_ros.cli.errors import CommandError, UsageError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cameras", default="/camera", help="base names of the cameras, separated by commas")
     parser.add_argument("--gateway", default="/gateway", help="name of the base's gateway node")
+    parser.add_argument(
+        "--clocks-differ", action="store_true", help="the robot's clock is another: ages count from the fastest picture"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: this machine alone)")
     parser.add_argument("--port", type=int, default=8047)
 
@@ -24,7 +27,10 @@ def run(options: argparse.Namespace) -> None:
         raise CommandError(
             f"{error.name} is not there: source the workspace that gsc_ros was built in, and pip install 'gsc-ros[view]'"
         ) from error
-    serve(cameras, options.gateway.rstrip("/"), options.host, options.port, lambda port: _ready(options.host, port))
+    serve(
+        cameras, options.gateway.rstrip("/"), options.host, options.port,
+        clocks_agree=not options.clocks_differ, ready=lambda port: _ready(options.host, port),
+    )  # fmt: skip
 
 
 def _ready(host: str, port: int) -> None:

@@ -25,8 +25,8 @@ class Feedback:
 class ExperimentCodec(ABC):
     """Both ends of one codec on one link."""
 
-    # A stream is not served newest first: each of its frames needs the one before.
-    every_frame_counts = False
+    # Frames a second of a stream, each of which needs the one before; None: as many as the link takes.
+    rate_hz: float | None = None
 
     @abstractmethod
     def encode(self, image: Image, most_bytes: int | None) -> bytes | None:

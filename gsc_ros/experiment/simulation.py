@@ -80,7 +80,7 @@ def fly(
     )
     up, down = (EmulatedLink(spec, seed=seed + way, cost=wire_cost) for way in range(2))
     control = RateControl(rate)
-    hertz = getattr(codec, "rate_hz", None)
+    hertz = codec.rate_hz
     shown: list[Shown] = []
     taken: dict[Stamp, tuple[int, float]] = {}
     busy_until = screen_free = 0.0

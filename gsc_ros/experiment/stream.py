@@ -27,15 +27,13 @@ class Stream(ExperimentCodec):
     where nothing stays within it, the smallest.
     """
 
-    every_frame_counts = True
-
     def __init__(self, name: str, drive: Sequence[Image], rate: RateSettings, fps: float) -> None:
         self._shape = drive[0].shape[:2]
         # As many frames a second as still pictures would come to on this link.
         affordable = min(fps, rate.bits_per_second / 8 / rate.cost(rate.frame_bytes))
-        self.rate_hz = max([h for h in RATES_HZ if h <= affordable], default=RATES_HZ[0])
-        budget = max(200.0, USED * rate.bits_per_second - 8 * rate.overhead * self.rate_hz)
-        trial = list(drive[:: max(1, round(fps / self.rate_hz))])[:TRIAL_FRAMES]
+        self.rate_hz = self._hertz = max([h for h in RATES_HZ if h <= affordable], default=RATES_HZ[0])
+        budget = max(200.0, USED * rate.bits_per_second - 8 * rate.overhead * self._hertz)
+        trial = list(drive[:: max(1, round(fps / self._hertz))])[:TRIAL_FRAMES]
         self._divisor, best = DIVISORS[-1], -1.0
         for divisor in DIVISORS:
             sent, worth = self._trial(trial, divisor, budget)
@@ -78,7 +76,7 @@ class Stream(ExperimentCodec):
             picture = self._decode(decoder, packet)
             if picture is not None and index % 4 == 3:
                 likeness.append(ms_ssim(image, self._enlarged(picture)))
-        return bits * self.rate_hz / len(frames), float(np.mean(likeness)) if likeness else -1.0
+        return bits * self._hertz / len(frames), float(np.mean(likeness)) if likeness else -1.0
 
     def _open(self, divisor: float, budget: float) -> Any:
         import av
@@ -89,10 +87,10 @@ class Stream(ExperimentCodec):
         encoder.width, encoder.height = (max(32, round(side / divisor / 2) * 2) for side in (width, height))
         encoder.pix_fmt = "yuv420p"
         encoder.time_base = Fraction(1, 1000)
-        encoder.framerate = Fraction(self.rate_hz).limit_denominator(1000)
+        encoder.framerate = Fraction(self._hertz).limit_denominator(1000)
         kilobits = max(1, round(budget / 1000))
         parameters = (
-            f"bitrate={kilobits}:vbv-maxrate={kilobits}:vbv-bufsize={kilobits}:keyint={max(1, round(KEY_S * self.rate_hz))}:min-keyint=1:"
+            f"bitrate={kilobits}:vbv-maxrate={kilobits}:vbv-bufsize={kilobits}:keyint={max(1, round(KEY_S * self._hertz))}:min-keyint=1:"
             "scenecut=0:bframes=0:rc-lookahead=0:repeat-headers=1:info=0:aud=0:hrd=0:log-level=none:pools=1:frame-threads=1"
         )
         encoder.options = {"preset": "slow", "tune": "zerolatency", "x265-params": parameters}
@@ -112,7 +110,7 @@ class Stream(ExperimentCodec):
 
         small = cv2.resize(image, (encoder.width, encoder.height), interpolation=cv2.INTER_AREA)
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(small), format="rgb24").reformat(format="yuv420p")
-        frame.pts = round(index * 1000 / self.rate_hz)
+        frame.pts = round(index * 1000 / self._hertz)
         frame.time_base = Fraction(1, 1000)
         return b"".join(bytes(packet) for packet in encoder.encode(frame))
 

@@ -19,6 +19,8 @@ from enum import IntEnum
 
 MAX_CAMERAS = 32
 MAX_BODY = 255  # of a record
+CONTROL_BYTES = 3  # of a CONTROL datagram beside its records
+RECORD_BYTES = 2  # of a record beside its body
 STAMP = struct.Struct(">iI")
 
 

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gsc_ros.link.datagram import (
+    CONTROL_BYTES,
     MAX_BODY,
     MAX_CAMERAS,
+    RECORD_BYTES,
     DatagramError,
     Kind,
     Record,
@@ -84,6 +86,7 @@ class LinkCounters:
     received_datagrams: int = 0
     rejected: int = 0  # not vouched for by the key, or replayed
     malformed: int = 0
+    unconfirmed: int = 0  # requests that were repeated in vain
 
 
 @dataclass
@@ -172,9 +175,16 @@ class Endpoint:
         self._control[Type.ACKNOWLEDGE, camera] = Record(Type.ACKNOWLEDGE, camera, body)
 
     def request(self, camera: int, request: Request, now: float) -> None:
-        """Ask something of ``camera``; repeated until confirmed. A newer request takes the place of an older one."""
+        """Ask something of ``camera``; repeated until confirmed. A newer request takes the place of an older one.
+
+        Raises ValueError for one that no datagram of this link holds.
+        """
         self._request_id = (self._request_id + 1) & 0xFF
         body = bytes([self._request_id]) + bytes(request)
+        if len(body) > self._body_room:
+            raise ValueError(
+                f"a request of {len(body)} bytes: datagrams of this link hold {self._body_room}, shorten the caption"
+            )
         self._requests[camera] = _Pending(Record(Type.REQUEST, camera, body), due=now)
 
     def next(self, now: float) -> bytes | None:
@@ -284,17 +294,22 @@ class Endpoint:
             return []
         raise DatagramError(f"a control record {record.type.name} of {len(body)} bytes")
 
+    @property
+    def _body_room(self) -> int:
+        """The largest body of a control record."""
+        return min(MAX_BODY, self._room - CONTROL_BYTES - RECORD_BYTES)
+
     def _tell(self, camera: int) -> None:
-        frame_id = self._frame_ids[camera].encode("utf-8", "replace")[:MAX_BODY]
+        frame_id = self._frame_ids[camera].encode("utf-8", "replace")[: self._body_room]
         self._control[Type.ABOUT, camera] = Record(Type.ABOUT, camera, frame_id)
 
     def _due_records(self, now: float) -> list[Record]:
         """Control records that are due, as many as one datagram holds."""
-        room = self._room - 3
+        room = self._room - CONTROL_BYTES
         records = []
         due = [pending.record for pending in self._requests.values() if pending.due <= now]
         for record in [*due, *self._control.values()]:
-            size = 2 + len(record.body)
+            size = RECORD_BYTES + len(record.body)
             if size <= room:
                 records.append(record)
                 room -= size
@@ -308,6 +323,7 @@ class Endpoint:
                 pending.due = now + REPEAT_REQUEST_S
                 if pending.tries >= REQUEST_TRIES:
                     del self._requests[record.camera]
+                    self.counters.unconfirmed += 1
             else:
                 self._control.pop((record.type, record.camera), None)
 

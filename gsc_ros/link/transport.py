@@ -33,23 +33,27 @@ class Transport(Protocol):
         ...
 
 
-def open_transport(kind: str, **options: object) -> Transport:
-    """The transport called ``kind`` (udp, serial or zenoh); raises TransportError."""
+def open_transport(
+    kind: str,
+    *,
+    side: str = "robot",
+    local: str = "",
+    remote: str = "",
+    serial_device: str = "",
+    baud: int = 9600,
+    zenoh_key: str = "gsc",
+) -> Transport:
+    """The transport called ``kind`` (udp, serial or zenoh), with what it needs of the rest; raises TransportError."""
     if kind == "udp":
         from gsc_ros.link.udp import UdpTransport
 
-        return UdpTransport(local=str(options["local"]), remote=str(options["remote"]))
+        return UdpTransport(local=local, remote=remote)
     if kind == "serial":
         from gsc_ros.link.serial_line import SerialTransport
 
-        return SerialTransport(str(options["device"]), baud=int(str(options["baud"])))
+        return SerialTransport(serial_device, baud=baud)
     if kind == "zenoh":
         from gsc_ros.link.zenoh_session import ZenohTransport
 
-        return ZenohTransport(
-            key=str(options["key"]),
-            side=str(options["side"]),
-            listen=str(options["local"]),
-            connect=str(options["remote"]),
-        )
+        return ZenohTransport(key=zenoh_key, side=side, listen=local, connect=remote)
     raise TransportError(f"transport {kind!r}: udp, serial and zenoh are known")

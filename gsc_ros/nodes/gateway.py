@@ -44,8 +44,8 @@ class Gateway(ServedNode):
         if self.value("transport") == "udp" and not local:
             local = "0.0.0.0:0" if robot else "0.0.0.0:47000"
         self._transport = open_transport(
-            self.value("transport"), local=local, remote=self.value("remote"),
-            device=self.value("serial_device"), baud=self.value("baud"), key=self.value("zenoh_key"), side=self._side,
+            self.value("transport"), side=self._side, local=local, remote=self.value("remote"),
+            serial_device=self.value("serial_device"), baud=self.value("baud"), zenoh_key=self.value("zenoh_key"),
         )  # fmt: skip
         self._lock = threading.Lock()
         self._endpoint = Endpoint(
@@ -56,10 +56,9 @@ class Gateway(ServedNode):
             seal=Seal(Path(key).expanduser(), side=self._side) if key else None,
         )
         self._frame_ids: dict[int, str] = {}
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
         self._link = self.advertise(GscLink, "~/link", QoSProfile(depth=5))
         self._before = (time.monotonic(), 0, 0)
+        self._unconfirmed = 0
         self.create_timer(REPORT_S, self._report)
         newest = QoSProfile(depth=5)
         made: dict[str, list[Any]] = {"frame": [], "ack": [], "request": []}
@@ -80,21 +79,13 @@ class Gateway(ServedNode):
             f"{'sealed' if key else 'NOT authenticated (set key_file)'}"
         )
 
-    def start(self) -> None:
-        """Begin to move datagrams."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop, and note what the seal has seen."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5.0)
+    def release(self) -> None:
+        """Note what the seal has seen, and close the transport."""
         try:
             self._endpoint.close()
         except SealError as error:
             self.get_logger().error(str(error))
         self._transport.close()
-        self.destroy_node()
 
     def changed(self, name: str, value: Any) -> None:
         if name == "max_bits_per_second":
@@ -121,8 +112,9 @@ class Gateway(ServedNode):
         except ValueError as error:
             self.warn(f"{self.cameras[index]}: request not sent: {error}")
 
-    def _run(self) -> None:
-        while not self._stopped.is_set():
+    def run(self) -> None:
+        """Move datagrams both ways."""
+        while not self.stopped.is_set():
             try:
                 datagram = self._transport.receive(TICK_S)
                 now = time.monotonic()
@@ -144,7 +136,7 @@ class Gateway(ServedNode):
                     return
                 self.warn(f"{type(error).__name__}: {error}")
                 if isinstance(error, SealError):
-                    self._stopped.wait(1.0)
+                    self.stopped.wait(1.0)
 
     def _tell(self, event: Event) -> None:
         """Publish what came over the link."""
@@ -176,6 +168,7 @@ class Gateway(ServedNode):
             now = time.monotonic()
             then, sent, received = self._before
             self._before = (now, counters.sent_bytes, counters.received_bytes)
+            unconfirmed, self._unconfirmed = counters.unconfirmed - self._unconfirmed, counters.unconfirmed
             base = self._side == "base"
             message = GscLink(
                 side=self._side, bits_per_second=float(self.value("max_bits_per_second")),
@@ -190,6 +183,8 @@ class Gateway(ServedNode):
             )  # fmt: skip
         message.header.stamp = self.get_clock().now().to_msg()
         self._link.publish(message)
+        if unconfirmed:
+            self.warn("a request was repeated in vain: the robot may not have it, ask again")
 
 
 def main() -> None:

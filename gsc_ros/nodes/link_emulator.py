@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -29,23 +28,13 @@ class LinkEmulator(ServedNode):
             (robot, EmulatedLink(spec, seed=seed, cost=robot.cost), base),
             (base, EmulatedLink(spec, seed=seed + 1, cost=base.cost), robot),
         ]
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
         self.create_timer(REPORT_S, self._report)
         self.get_logger().info(f"ready: {self.value('link')}, {spec}")
 
-    def start(self) -> None:
-        """Begin to relay."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop relaying."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5.0)
+    def release(self) -> None:
+        """Close both sockets."""
         for source, _, _ in self._ways:
             source.close()
-        self.destroy_node()
 
     def check_change(self, name: str, value: Any) -> str | None:
         if name == "link":
@@ -65,15 +54,16 @@ class LinkEmulator(ServedNode):
         changes = {name: self.value(name) for name in ("loss", "latency_s") if self.value(name) >= 0}
         return replace(spec, **changes)
 
-    def _run(self) -> None:
-        while not self._stopped.is_set():
+    def run(self) -> None:
+        """Relay."""
+        while not self.stopped.is_set():
             for source, link, target in self._ways:
                 while (datagram := source.receive(0.0)) is not None:
                     source.accepted()
                     link.send(datagram, time.monotonic())
                 for datagram in link.receive(time.monotonic()):
                     target.send(datagram)
-            self._stopped.wait(NAP_S)
+            self.stopped.wait(NAP_S)
 
     def _report(self) -> None:
         for (_, link, _), way in zip(self._ways, ("robot to base", "base to robot"), strict=True):

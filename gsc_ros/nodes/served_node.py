@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,12 +17,16 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from gsc_ros.nodes.parameters import Parameter, declare
 
+JOIN_S = 10.0
+
 
 class ServedNode(Node, ABC):
-    """A node that serves the cameras of its parameter ``cameras``."""
+    """A node that serves the cameras of its parameter ``cameras``, with one thread beside the executor."""
 
     def __init__(self, name: str, table: Sequence[Parameter]) -> None:
         super().__init__(name)
+        self.stopped = threading.Event()
+        self._thread = threading.Thread(target=self.run, name=name, daemon=True)
         self._table = {parameter.name: parameter for parameter in table}
         declare(self, table)
         self.add_on_set_parameters_callback(self._check_parameters)
@@ -35,12 +40,24 @@ class ServedNode(Node, ABC):
         return self.get_parameter(name).value
 
     @abstractmethod
-    def start(self) -> None:
-        """Begin to work."""
+    def run(self) -> None:
+        """The work of the thread, until ``stopped`` is set."""
 
-    @abstractmethod
+    def release(self) -> None:
+        """Give back what the node holds, once the thread has ended."""
+        return
+
+    def start(self) -> None:
+        """Let the thread begin."""
+        self._thread.start()
+
     def close(self) -> None:
-        """Stop, and give the node back."""
+        """End the thread and wait for it, then give the node back."""
+        self.stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=JOIN_S)
+        self.release()
+        self.destroy_node()
 
     def listen(self, kind: Any, topic: str, qos: QoSProfile, heard: Callable[[Any], None]) -> None:
         """Subscribe ``topic``, with a QoS that parameters can override."""

@@ -32,7 +32,6 @@ from gsc_ros.nodes.request_messages import request_message
 from gsc_ros.view.server import ViewError, ViewServer
 
 JPEG_QUALITY = 90
-SKEW_S = 1.0  # stamps from farther in the future than this tell that the clocks differ
 
 
 def data_url(kind: str, image: NDArray[np.uint8]) -> str:
@@ -54,8 +53,9 @@ def doubt_overlay(confidence: NDArray[np.uint8]) -> NDArray[np.uint8]:
 class Viewer(Node):
     """Subscribes what the reconstructor and the base's gateway publish."""
 
-    def __init__(self, cameras: Sequence[str], gateway: str) -> None:
+    def __init__(self, cameras: Sequence[str], gateway: str, *, clocks_agree: bool) -> None:
         super().__init__("viewer")
+        self._clocks_agree = clocks_agree
         self.server = ViewServer(list(cameras), self._ask)
         self._offsets = {camera: ClockOffset() for camera in cameras}
         self._requests = {}
@@ -82,8 +82,7 @@ class Viewer(Node):
         age = (self.get_clock().now() - then).nanoseconds / 1e9 if then.nanoseconds else 0.0
         offset = self._offsets[camera]
         offset.seen(age, time.monotonic())
-        # A picture from the future: the clocks differ, and its age counts from the fastest one.
-        age = age - offset.seconds if offset.seconds < -SKEW_S else max(0.0, age)
+        age = max(0.0, age if self._clocks_agree else age - offset.seconds)
         picture = cv2.cvtColor(read_image(message), cv2.COLOR_RGB2BGR)
         self.server.publish(
             "image", camera, {"data": data_url("jpeg", np.asarray(picture, dtype=np.uint8)), "age_s": age}
@@ -119,10 +118,12 @@ async def _until_told(serving: Coroutine[Any, Any, None]) -> None:
     await task
 
 
-def run(cameras: Sequence[str], gateway: str, host: str, port: int, ready: Callable[[int], None]) -> None:
+def run(
+    cameras: Sequence[str], gateway: str, host: str, port: int, *, clocks_agree: bool, ready: Callable[[int], None]
+) -> None:
     """Serve until interrupted; raises ViewError where the address cannot be had."""
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # the server's loop ends on signals, then ROS does
-    node = Viewer(cameras, gateway)
+    node = Viewer(cameras, gateway, clocks_agree=clocks_agree)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -48,21 +47,13 @@ class WorkerNode(ServedNode):
         self.counters = {camera: Counters() for camera in self.cameras}
         self._offset = ClockOffset()
         self._boxes: NewestBoxes[Any] = NewestBoxes(self.cameras)
-        self._worker = threading.Thread(target=self._run, name="worker", daemon=True)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
         self._use_threads()
 
-    def start(self) -> None:
-        """Let the worker begin."""
-        self._worker.start()
-
     def close(self) -> None:
-        """End the worker and wait for it, then give the node back."""
-        self._boxes.close()
-        if self._worker.is_alive():
-            self._worker.join(timeout=10.0)
-        self.destroy_node()
+        self._boxes.close()  # wakes the thread
+        super().close()
 
     def subscribe(self, kind: Any, topic: str, qos: QoSProfile, camera: str) -> None:
         """Subscribe ``topic``; its messages go into the box of ``camera``."""
@@ -87,7 +78,8 @@ class WorkerNode(ServedNode):
         if self._boxes.put(camera, message):
             self.counters[camera].dropped_newer += 1
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Work on what arrives, newest first."""
         while (item := self._next()) is not None:
             camera, message = item
             counters = self.counters[camera]
