@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gsc_ros.link.token_bucket import TokenBucket
 
 MIN_FRAME = 24  # bytes; a smaller packet shows nothing
+LONGEST_LEAD_S = 1.0  # coding never begins earlier than that before the link is free
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +46,18 @@ class RateSettings:
 class RateControl:
     """Says when the next frame may be encoded and how large it may get.
 
-    A frame is due when the one before has left the link, so that none is made to wait for it, and
-    no larger than the link carries in one period of the least rate: frames that use less, because
-    they build on earlier ones, come more often, up to what the camera gives. Over t seconds at
-    most ``t * bits_per_second`` pass plus one frame; a new limit holds from the next frame on.
+    A frame is begun so that it is coded when the one before has left the link, as long before as
+    such take: the link is not idle meanwhile, and no frame waits in front of it. It is no
+    larger than the link carries in one period of the least rate: frames that use less, because they
+    build on earlier ones, come more often, up to what the camera gives. Over t seconds at most
+    ``t * bits_per_second`` are made, plus one frame and what passes in one lead; a new limit
+    holds from the next frame on.
     """
 
     def __init__(self, settings: RateSettings) -> None:
         self.settings = settings
         self._bucket = TokenBucket(settings.bits_per_second)
+        self._coding_s = self._lead = 0.0
 
     def change(self, settings: RateSettings, now: float) -> None:
         """Other settings from ``now`` on."""
@@ -62,13 +66,16 @@ class RateControl:
 
     def delay(self, now: float) -> float:
         """Seconds until the next frame may be encoded; 0: now."""
-        return self._bucket.delay(now)
+        return self._bucket.delay(now, ahead_s=self._lead)
 
     @property
     def allowance(self) -> int | None:
         """The most bytes that the next packet may have; None: no limit."""
         return self.settings.frame_bytes if self.settings.bits_per_second else self.settings.max_bytes or None
 
-    def spend(self, packet_bytes: int, now: float) -> None:
-        """A packet was sent. One larger than allowed, at an operator's wish, delays the next."""
+    def spend(self, packet_bytes: int, now: float, *, coding_s: float = 0.0) -> None:
+        """A packet that took ``coding_s`` to make is handed over. A larger one than allowed, at a wish, delays the next."""
         self._bucket.spend(8 * self.settings.cost(packet_bytes), now)
+        # The shorter of two: after one slow frame the next would be early, and wait.
+        self._lead = min(coding_s, self._coding_s, LONGEST_LEAD_S)
+        self._coding_s = coding_s

@@ -90,3 +90,23 @@ def test_without_a_limit_only_the_frame_is_limited() -> None:
     assert control.allowance == 300
     assert RateControl(RateSettings(max_bytes=0)).allowance is None
     assert RateControl(RateSettings(bits_per_second=1, max_bytes=300)).allowance == MIN_FRAME
+
+
+@pytest.mark.parametrize("unsteady", [False, True])
+def test_coding_takes_its_time_while_the_link_is_busy_and_nothing_waits_for_the_link(unsteady) -> None:
+    settings = RateSettings(bits_per_second=4000, max_bytes=1200, least_rate_hz=1.0)
+    control, now, free_at, waited, sent = RateControl(settings), 0.0, 0.0, [], 0
+    while now < 120:
+        delay = control.delay(now)
+        if delay:
+            now += delay
+            continue
+        coding = 0.3 + (0.4 if unsteady and sent % 7 == 3 else 0.0)
+        now += coding
+        size = control.allowance
+        control.spend(size, now, coding_s=coding)
+        waited.append(max(0.0, free_at - now))
+        free_at = max(free_at, now) + 8 * settings.cost(size) / 4000
+        sent += 1
+    assert max(waited) <= SLACK_S + 1e-6  # nothing piles up
+    assert sent > (110 if unsteady else 115)  # and the link is not idle while frames are coded

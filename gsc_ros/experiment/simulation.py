@@ -106,10 +106,10 @@ def fly(
             encode_s.append(time.process_time() - began)
             busy_until = now + encode_s[-1]
             if packet is not None:
-                control.spend(len(packet), now)
                 finished.append((busy_until, frame, now, packet))
         if finished and now >= finished[0][0]:
             _, frame, then, packet = finished.pop()
+            control.spend(len(packet), now, coding_s=encode_s[-1])
             stamp = Stamp(*divmod(10**9 + round(then * 1e9), 10**9))
             taken[stamp] = (frame, then)
             robot.offer(0, stamp, packet, now=now)

@@ -32,13 +32,14 @@ class TokenBucket:
         """Whether something may pass at ``now``."""
         return self.delay(now) == 0.0
 
-    def delay(self, now: float) -> float:
-        """Seconds until something may pass."""
+    def delay(self, now: float, *, ahead_s: float = 0.0) -> float:
+        """Seconds until something may pass; with ``ahead_s`` until so long before that."""
         if not self.bits_per_second:
             return 0.0
         self._fill(now)
-        # A nanosecond's worth is lost in the arithmetic of floats, and would be waited for for ever.
-        return max(0.0, -self._tokens / self.bits_per_second - 1e-9)
+        left = -self._tokens / self.bits_per_second - ahead_s
+        # A nanosecond is lost in the arithmetic of floats, and would be waited for for ever.
+        return left if left > 1e-9 else 0.0
 
     def spend(self, bits: float, now: float) -> None:
         """``bits`` pass at ``now``."""

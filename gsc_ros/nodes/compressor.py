@@ -81,7 +81,8 @@ class Compressor(WorkerNode):
         else:
             settings = replace(settings, max_bytes=self._allowed(settings.max_bytes))
         encoded = self._encoders[camera].encode(image, settings)
-        self._rate.spend(len(encoded.packet), time.monotonic())
+        coded = time.monotonic()
+        self._rate.spend(len(encoded.packet), coded, coding_s=coded - now)
         self._frames[camera].publish(GscFrame(header=message.header, **message_fields(encoded.frame, array.array)))
         if camera in self._stats:
             counters, frame = self.counters[camera], encoded.frame
