@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gsc_ros.latents.nano import HOLD, NanoLatents, Planes, Symbols
 from gsc_ros.memory import Remembered
@@ -25,14 +25,13 @@ LEVEL_APART = 0.07  # natural logarithm of the bytes of one level over those of 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is to be sent, and its coded channels. ``complete``: no channel was left out for want of bytes."""
+    """What is to be sent, and its coded channels."""
 
     level: int
     symbols: Symbols
     data: bytes
     reference: Remembered | None = None
     activity: int = 0
-    complete: bool = True
 
 
 def trim(symbols: Symbols, *, prefix: bool) -> Symbols:
@@ -87,13 +86,14 @@ def fit(
     prefix: bool,
     reference: Remembered | None = None,
     near: int = 16,
+    least: int | None = None,
 ) -> Choice | None:
     """The finest quantisation whose coded channels take at most ``budget`` bytes, or None.
 
     ``rank(level)`` names the channels in the order in which they are to be sent, of which at
     most ``most`` are. With ``reference`` the frame builds on that one. ``near`` is a level that may
     be about right: the search begins there. None means that not even one channel at the coarsest
-    level fits.
+    level fits, or with ``least`` that not all channels at that level do.
     """
 
     def attempt(level: int, count: int, thrift: int = 0) -> Choice:
@@ -101,7 +101,8 @@ def fit(
         return code(latents, chosen, level, nominal, prefix=prefix, reference=reference, thrift=thrift)
 
     best: Choice | None = None
-    low, high, guess = 0, latents.levels - 1, near
+    low, high = least or 0, latents.levels - 1
+    guess = max(near, low)
     while low <= high:
         choice = attempt(guess, most)
         if len(choice.data) <= budget:
@@ -115,10 +116,12 @@ def fit(
             finer = best.level + (reference is None)
             return _filled(lambda thrift: attempt(finer, most, thrift), budget) or best
         return best
+    if least is not None:
+        return None
     low, high = 1, most - 1
     while low <= high:
         middle = (low + high + 1) // 2
-        choice = replace(attempt(0, middle), complete=False)
+        choice = attempt(0, middle)
         if len(choice.data) <= budget:
             best, low = choice, middle + 1
         else:

@@ -3,15 +3,14 @@
 image --> g_a --> y --> rank --> quantise --> channel coder --> bytes
                                    ^ level: the finest that fits   ^ alone, or built on an earlier frame
 
-Byte counts are true: whatever is compared was coded. Likeness is predicted by decoding the
-fidelity image, and only where counting does not settle the question.
+Byte counts are true: whatever is compared was coded. Likeness is predicted by the level that the
+bytes afford, which tells as much as decoding would, and costs nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,12 +19,12 @@ from gsc_ros.budget import Choice, code, fit
 from gsc_ros.frame import MAX_SCALE, Frame
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.nano import NanoLatents, Planes, Symbols, luma
-from gsc_ros.latents.selection import ranking, ssim, ssim_scores
+from gsc_ros.latents.selection import ranking, ssim_scores
 from gsc_ros.memory import Remembered
 
 COMFORTABLE_PIXELS = 1 << 20  # frames above this many pixels are coded at a smaller scale
-AMPLE_LEVEL = 9  # from this quality level on, no smaller scale is tried
-RISE_LEVEL = 20  # from this quality level on, a frame at a smaller scale than it might have tries the larger one
+COARSEST_LEVEL = 6  # at equal bytes, coarser steps than these show less than finer ones at half the scale do
+LEVELS_OF_HALF = 3  # at half the scale, 3 levels are worth one
 REFERENCE_BYTES = 3  # what naming another frame takes in the head
 
 
@@ -59,9 +58,8 @@ class ChannelChooser:
     def choose(self, image: NDArray[np.uint8], head: Frame, wish: ChannelWish) -> tuple[Frame, Symbols]:
         """``head`` with channels, and their symbols.
 
-        A smaller scale is tried where the budget is tight, and taken while it makes the decoded
-        image more like the original. Where later frames will refine this one, only a budget that
-        does not even hold all channels at the coarsest steps is tight.
+        A budget that affords only coarse steps is spent on a smaller scale. Where later frames will
+        refine this one, the scale stays as long as all channels fit.
         """
         height, width = image.shape[:2]
         start = 1
@@ -70,48 +68,32 @@ class ChannelChooser:
         reference = wish.reference
         if reference is not None and (reference.width, reference.height) != (width, height):
             reference = None
-        best: Choice | None = None
-        best_frame, best_likeness = head, -np.inf
-        for scale in range(start if reference is None else reference.scale, MAX_SCALE + 1):
-            geometry = Geometry(height, width, scale)
+        least = 0 if wish.memory else COARSEST_LEVEL
+
+        def at(scale: int, base: Remembered | None, least: int | None) -> Choice | None:
+            return self._at_scale(
+                image, Geometry(height, width, scale), head, replace(wish, reference=base), least=least
+            )
+
+        choice, scale = None, start if reference is None else reference.scale
+        while choice is None and scale <= MAX_SCALE:
             base = reference if reference is not None and reference.scale == scale else None
-            choice = self._at_scale(image, geometry, head, replace(wish, reference=base))
-            if choice is None:
-                continue
-            frame = _with_channels(head, scale, choice)
-            enough = wish.max_bytes is None or choice.level >= AMPLE_LEVEL or (wish.memory and choice.complete)
-            if enough and best is None:
-                best, best_frame = choice, frame
-                break
-            likeness = self._likeness(image, choice, geometry)
-            if likeness <= best_likeness:
-                break
-            best, best_frame, best_likeness = choice, frame, likeness
-        if best is None:
+            choice = at(scale, base, least if scale < MAX_SCALE else None)
+            scale += choice is None
+        if choice is None:
             return head, {}
-        if best.reference is not None and best_frame.scale > start and best.level >= RISE_LEVEL:
-            geometry = Geometry(height, width, best_frame.scale - 1)
-            larger = self._at_scale(image, geometry, head, replace(wish, reference=None))
-            if larger is not None and self._likeness(image, larger, geometry) > self._likeness(
-                image, best, Geometry(height, width, best_frame.scale)
-            ):
-                best, best_frame = larger, _with_channels(head, geometry.scale, larger)
-        self._near = best.level
-        return best_frame, best.symbols
+        if choice.reference is not None and scale > start:
+            enough = choice.level // LEVELS_OF_HALF
+            larger = at(scale - 1, None, enough) if enough >= COARSEST_LEVEL else None
+            if larger is not None:
+                choice, scale = larger, scale - 1
+        self._near = choice.level
+        return _with_channels(head, scale, choice), choice.symbols
 
-    def _likeness(self, image: NDArray[np.uint8], choice: Choice, geometry: Geometry) -> float:
-        """How like ``image`` the fidelity image of ``choice`` is: SSIM of the halved luma less 20 squared error."""
-        picture = geometry.enlarge(self._latents.synthesise(choice.symbols, choice.level, geometry).picture())
-        size = (max(8, image.shape[1] // 2), max(8, image.shape[0] // 2))
-        pair = [
-            cv2.resize(cv2.cvtColor(plane, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
-            for plane in (image, picture)
-        ]
-        original, shown = pair[0].astype(np.float32) / 255, np.asarray(pair[1], dtype=np.float32)
-        return ssim(original, shown) - 20.0 * float(np.square(original - shown).mean())
-
-    def _at_scale(self, image: NDArray[np.uint8], geometry: Geometry, head: Frame, wish: ChannelWish) -> Choice | None:
-        """The best choice at one scale, or None where not one channel fits."""
+    def _at_scale(
+        self, image: NDArray[np.uint8], geometry: Geometry, head: Frame, wish: ChannelWish, *, least: int | None
+    ) -> Choice | None:
+        """The best choice at one scale, or None where not one channel fits; with ``least``, where not all at that level do."""
         latents, nominal, reference = self._latents, geometry.nominal, wish.reference
         small = geometry.shrink(image, latents.layout)
         planes = latents.analyse(latents.tensor(small))
@@ -138,7 +120,7 @@ class ChannelChooser:
         def fitted(base: Remembered | None, near: int) -> Choice | None:
             return fit(
                 latents, planes, rank, nominal, budget=budget - (0 if base is None else REFERENCE_BYTES),
-                most=wish.channels, prefix=prefix, reference=base, near=near,
+                most=wish.channels, prefix=prefix, reference=base, near=near, least=least,
             )  # fmt: skip
 
         if reference is not None:
