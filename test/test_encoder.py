@@ -133,3 +133,20 @@ def test_the_same_image_gives_the_same_packet(encoder, photograph) -> None:
     assert (
         encoder.for_another_camera().encode(photograph).packet == encoder.for_another_camera().encode(photograph).packet
     )
+
+
+@pytest.mark.parametrize("budget", [50, 130, 300])
+def test_the_choice_is_close_to_the_best_of_all(encoder, decoder, budget) -> None:
+    from gsc_ros.decoder import DecodeSettings
+    from gsc_ros.evaluation.choice_bench import exhaustive
+    from gsc_ros.evaluation.metrics import ms_ssim
+    from gsc_ros.sources import moving_photographs
+
+    chosen, best = [], []
+    for image in [image for index, image in enumerate(moving_photographs()) if index % 6 == 0][:4]:
+        encoded = encoder.for_another_camera().encode(image, EncodeSettings(max_bytes=budget, caption_mode="off"))
+        chosen.append(ms_ssim(image, decoder.decode(encoded.packet, DecodeSettings(realism=0.0)).image))
+        value, attempts = exhaustive(encoder.latents, encoder, image, budget)
+        best.append(value)
+        assert attempts > 20
+    assert sum(chosen) > 0.97 * sum(best)
