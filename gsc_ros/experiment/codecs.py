@@ -27,6 +27,8 @@ class ExperimentCodec(ABC):
 
     # Frames a second of a stream, each of which needs the one before; None: as many as the link takes.
     rate_hz: float | None = None
+    # Processor time that the last packet took to code, but earlier: a frame that comes again is not coded twice.
+    spared_s: float = 0.0
 
     @abstractmethod
     def encode(self, image: Image, most_bytes: int | None) -> bytes | None:
