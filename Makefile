@@ -4,21 +4,25 @@ ARGS ?=
 # The colcon overlay, and the machine's own ROS (if one is sourced) kept out of it.
 RUN = . install/setup.sh && PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint setup setup-paper clean
 
 demo: setup
 	@$(RUN) gsc demo $(ARGS)
 
-test: setup lint
+test: setup-paper lint
 	@$(RUN) pytest $(ARGS)
 
-lint: setup
+lint: setup-paper
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
 setup:
 	@$(PYTHON) tools/setup_environment.py
+
+# What the tests of the profile `paper` need beside that.
+setup-paper:
+	@$(PYTHON) tools/setup_environment.py --paper
 
 clean:
 	rm -rf .venv build install log out setup.log

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gsc_ros.latents.nano import HOLD, NanoLatents, Planes, Symbols
+from gsc_ros.latents.quantised import HOLD, Planes, QuantisedLatents, Symbols
 from gsc_ros.memory import Remembered
 
 # Two levels are some 7 % of the bytes apart. Where the next one is just too large, values just above
@@ -47,7 +47,7 @@ def trim(symbols: Symbols, *, prefix: bool) -> Symbols:
 
 
 def code(
-    latents: NanoLatents,
+    latents: QuantisedLatents,
     planes: Planes,
     level: int,
     nominal: tuple[int, int],
@@ -76,7 +76,7 @@ def code(
 
 
 def fit(
-    latents: NanoLatents,
+    latents: QuantisedLatents,
     planes: Planes,
     rank: Callable[[int], list[int]],
     nominal: tuple[int, int],

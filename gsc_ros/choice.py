@@ -18,12 +18,11 @@ from gsc_ros.bitstream import pack, subset_bytes
 from gsc_ros.budget import Choice, code, fit
 from gsc_ros.frame import MAX_SCALE, Frame
 from gsc_ros.latents.geometry import Geometry
-from gsc_ros.latents.nano import NanoLatents, Planes, Symbols, luma
+from gsc_ros.latents.quantised import Planes, QuantisedLatents, Symbols, luma
 from gsc_ros.latents.selection import ranking, ssim_scores
 from gsc_ros.memory import Remembered
 
 COMFORTABLE_PIXELS = 1 << 20  # frames above this many pixels are coded at a smaller scale
-COARSEST_LEVEL = 6  # at equal bytes, coarser steps than these show less than finer ones at half the scale do
 LEVELS_OF_HALF = 3  # at half the scale, 3 levels are worth one
 REFERENCE_BYTES = 3  # what naming another frame takes in the head
 
@@ -51,7 +50,7 @@ class ChannelWish:
 class ChannelChooser:
     """Chooses for the frames of one camera; the last choice is where the next search begins."""
 
-    def __init__(self, latents: NanoLatents) -> None:
+    def __init__(self, latents: QuantisedLatents) -> None:
         self._latents = latents
         self._near = latents.levels // 2
 
@@ -68,7 +67,8 @@ class ChannelChooser:
         reference = wish.reference
         if reference is not None and (reference.width, reference.height) != (width, height):
             reference = None
-        least = 0 if wish.memory else COARSEST_LEVEL
+        coarsest = self._latents.coarsest_level
+        least = coarsest if coarsest is None or not wish.memory else 0
 
         def at(scale: int, base: Remembered | None, least: int | None) -> Choice | None:
             return self._at_scale(
@@ -84,7 +84,7 @@ class ChannelChooser:
             return head, {}
         if choice.reference is not None and scale > start:
             enough = choice.level // LEVELS_OF_HALF
-            larger = at(scale - 1, None, enough) if enough >= COARSEST_LEVEL else None
+            larger = at(scale - 1, None, enough) if enough >= (coarsest or 0) else None
             if larger is not None:
                 choice, scale = larger, scale - 1
         self._near = choice.level

@@ -21,7 +21,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
-from torch import Tensor
 
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.nano import Decoded, NanoLatents
@@ -62,18 +61,6 @@ class ExpectedLikeness:
         return np.clip(expected, 0.0, 1.0, dtype=np.float32)
 
 
-def deviation(latents: NanoLatents, x: Tensor, symbols: Mapping[int, NDArray[np.int64]], level: int) -> Grid:
-    """How far ``x`` (1,3,h,w), encoded again, is from ``symbols``: root mean square over the channels sent, in steps."""
-    again = latents.analyse(x)
-    rows, columns = again[latents.layout.channels - 1].shape
-    total = np.zeros((rows, columns), dtype=np.float32)
-    for channel, plane in symbols.items():
-        squared = np.square(again[channel] / latents.step[level, channel] - plane)
-        factor = rows // plane.shape[0]
-        total += squared.repeat(factor, axis=0).repeat(factor, axis=1)
-    return np.sqrt(total / len(symbols))
-
-
 class Confidence:
     """The confidence maps of one profile."""
 
@@ -103,8 +90,8 @@ class Confidence:
         latents = self._latents
         confidence = self._expected(decoded, level)
         if shown is not None:
-            seen = deviation(latents, latents.tensor(geometry.shrink(shown, latents.layout)), symbols, level)
-            usual = deviation(latents, decoded.image.clamp(0, 1)[None], symbols, level)
+            seen = latents.deviation(latents.tensor(geometry.shrink(shown, latents.layout)), symbols, level)
+            usual = latents.deviation(decoded.image.clamp(0, 1)[None], symbols, level)
             confidence = confidence * np.exp(-SHARPNESS * np.maximum(seen - usual, 0.0))
         working = cv2.resize(confidence, geometry.working(latents.layout)[::-1], interpolation=cv2.INTER_LINEAR)
-        return np.rint(255 * geometry.enlarge(working, cv2.INTER_LINEAR).clip(0, 1)).astype(np.uint8)
+        return np.rint(255 * geometry.enlarge(working, latents.layout, cv2.INTER_LINEAR).clip(0, 1)).astype(np.uint8)

@@ -1,7 +1,7 @@
-"""Frame -> image: entropy decoding, fidelity image, generator, confidence.
+"""Frame -> image: entropy decoding, generator, confidence.
 
-packet --> Frame --> text ---------------------+
-               \\-> symbols -> fidelity image --+--> generator --> image --> confidence
+packet --> Frame --> text ------+
+               \\-> symbols ----+--> generator --> image --> confidence
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.bitstream import BitstreamError, fingerprint_of, unpack
-from gsc_ros.confidence import Confidence
 from gsc_ros.entropy.channels import Expected
 from gsc_ros.entropy.coder import CoderError
 from gsc_ros.entropy.text import TextCoder, TextError, TextTable
 from gsc_ros.frame import Frame, TextMode
-from gsc_ros.generators import load_generator
-from gsc_ros.generators.nano_flow import NanoFlow
+from gsc_ros.generators import Generator, Request, load_generator
 from gsc_ros.latents import load_latents
 from gsc_ros.latents.geometry import Geometry
-from gsc_ros.latents.nano import NanoLatents, Symbols
+from gsc_ros.latents.quantised import QuantisedLatents, Symbols
 from gsc_ros.memory import Memory, remember
 from gsc_ros.profiles import Profile, load_profile
 
@@ -93,14 +91,11 @@ class Decoder:
     (120, 160, 3)
     """
 
-    def __init__(
-        self, profile: Profile, latents: NanoLatents, text: TextCoder, generator: NanoFlow, confidence: Confidence
-    ) -> None:
+    def __init__(self, profile: Profile, latents: QuantisedLatents, text: TextCoder, generator: Generator) -> None:
         self.profile = profile
         self.latents = latents
-        self.confidence = confidence
         self._text = text
-        self._generator = generator
+        self.generator = generator
         self._captions: OrderedDict[int, str] = OrderedDict()
         self._memory = Memory()
 
@@ -110,12 +105,11 @@ class Decoder:
         chosen = profile if isinstance(profile, Profile) else load_profile(profile)
         latents = load_latents(chosen, device=device)
         text = TextCoder(TextTable.load(chosen.weights / "text.safetensors"))
-        generator = load_generator(chosen, latents, device=device)
-        return cls(chosen, latents, text, generator, Confidence.load(chosen.weights, latents))
+        return cls(chosen, latents, text, load_generator(chosen, latents, device=device))
 
     def for_another_camera(self) -> Decoder:
         """A decoder with a state of its own that shares this one's weights."""
-        return Decoder(self.profile, self.latents, self._text, self._generator, self.confidence)
+        return Decoder(self.profile, self.latents, self._text, self.generator)
 
     def decode(self, packet: bytes, settings: DecodeSettings | None = None) -> Reconstruction:
         """The picture of ``packet``; raises BitstreamError for anything but an intact packet of this profile."""
@@ -160,22 +154,15 @@ class Decoder:
         settings = settings or DecodeSettings()
         steps = self.profile.defaults["steps"] if settings.steps is None else settings.steps
         realism = self.profile.defaults["realism"] if settings.realism is None else settings.realism
-        if not 0.0 <= realism <= 1.0:
-            raise ValueError(f"realism {realism}: 0 to 1 are allowed")
         began = time.perf_counter()
         frame = message.frame
-        geometry = Geometry(frame.height, frame.width, frame.scale)
-        decoded = self.latents.synthesise(message.symbols, frame.level, geometry)
-        picture = decoded.image.clamp(0, 1)
-        if realism > 0:
-            condition = self.latents.condition(list(message.symbols), frame.level)
-            sampled = self._generator.generate(decoded, message.caption, condition, steps=steps, seed=settings.seed)
-            picture = picture + realism * (sampled - picture)
-        working = np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())
-        image = np.rint(255 * geometry.enlarge(working).clip(0, 1)).astype(np.uint8)
+        request = Request(
+            symbols=message.symbols, level=frame.level, geometry=Geometry(frame.height, frame.width, frame.scale),
+            caption=message.caption, steps=steps, realism=realism, seed=settings.seed,
+        )  # fmt: skip
+        painted = self.generator.generate(request)
         generated = time.perf_counter()
-        shown = image if realism > 0 else None
-        confidence = self.confidence.map(decoded, shown, message.symbols, frame.level, geometry)
+        image, confidence = painted.image, self.generator.confidence(request, painted)
         if settings.size is not None and settings.size != (frame.width, frame.height):
             image = np.asarray(
                 cv2.resize(

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.bitstream import pack
-from gsc_ros.captioners import make_captioner
+from gsc_ros.captioners import MODES as CAPTION_MODES
+from gsc_ros.captioners import Captioner, load_captioner, make_captioner
 from gsc_ros.choice import ChannelChooser, ChannelWish
 from gsc_ros.entropy.text import TextCoder, TextError, TextTable
 from gsc_ros.frame import MAX_SIDE, MIN_SIDE, REACH, Frame, TextMode
 from gsc_ros.latents import load_latents
-from gsc_ros.latents.nano import NanoLatents
+from gsc_ros.latents.quantised import QuantisedLatents
 from gsc_ros.latents.selection import SELECTIONS
 from gsc_ros.memory import MODES, References, remember
 from gsc_ros.profiles import Profile, load_profile
@@ -42,7 +43,7 @@ class EncodeSettings:
     channels         C, at most so many channels; None: all
     level            quality level, used where there is no byte limit; None: the profile's
     selection        ``order`` (nested), ``ssim`` (paper 3.2) or ``rate`` (gain per byte, eq. 2)
-    caption_mode     ``descriptor``, ``fixed`` or ``off``
+    caption_mode     ``descriptor``, ``fixed``, ``off`` or ``model``, the captioner that the profile names
     caption          the text of ``fixed``
     caption_refresh  an unchanged caption is repeated in full every so many frames, 1..255
     memory           what a frame may build on: ``off``, ``acknowledged`` or ``key`` (gsc_ros.memory)
@@ -59,7 +60,7 @@ class EncodeSettings:
     memory: str = "off"
     key_interval: int = 15
 
-    def check(self, latents: NanoLatents) -> None:
+    def check(self, latents: QuantisedLatents) -> None:
         """Raise EncodeError with one line on the first setting that is out of range."""
         if self.max_bytes is not None and self.max_bytes < MIN_BUDGET:
             raise EncodeError(f"max_bytes {self.max_bytes}: at least {MIN_BUDGET} are needed for a frame")
@@ -69,6 +70,8 @@ class EncodeSettings:
             raise EncodeError(f"level {self.level}: 0 to {latents.levels - 1} are there")
         if self.selection is not None and self.selection not in SELECTIONS:
             raise EncodeError(f"selection {self.selection!r}: {', '.join(SELECTIONS)} are known")
+        if self.caption_mode not in CAPTION_MODES:
+            raise EncodeError(f"caption_mode {self.caption_mode!r}: {', '.join(CAPTION_MODES)} are known")
         if not 1 <= self.caption_refresh <= MAX_CAPTION_AGE:
             raise EncodeError(f"caption_refresh {self.caption_refresh}: 1 to {MAX_CAPTION_AGE} frames")
         if self.memory not in MODES:
@@ -110,10 +113,13 @@ class Encoder:
     True
     """
 
-    def __init__(self, profile: Profile, latents: NanoLatents, text: TextCoder, *, first_sequence: int = 0) -> None:
+    def __init__(
+        self, profile: Profile, latents: QuantisedLatents, text: TextCoder, *, first_sequence: int = 0
+    ) -> None:
         self.profile = profile
         self.latents = latents
         self.references = References()
+        self.captioner: Captioner | None = None  # of caption_mode model; that of the profile, once it is needed
         self._chooser = ChannelChooser(latents)
         self._text = text
         self._sequence = first_sequence & 0xFFFF
@@ -145,7 +151,7 @@ class Encoder:
                 f"an image of {image.shape[1]}x{image.shape[0]} pixels: {MIN_SIDE} to {MAX_SIDE} a side are allowed"
             )
         began = time.perf_counter()
-        caption = make_captioner(settings.caption_mode, text=settings.caption).caption(image)
+        caption = self._captioner(settings).caption(image)
         captioned = time.perf_counter()
         key = settings.memory != "off" and self.references.key_due(self._sequence, settings.key_interval)
         mode, text = self._code_caption(caption, settings, in_full=key)
@@ -159,7 +165,7 @@ class Encoder:
             head,
             ChannelWish(
                 max_bytes=settings.max_bytes,
-                channels=settings.channels or self.latents.layout.channels,
+                channels=settings.channels or self.profile.defaults.get("channels") or self.latents.layout.channels,
                 keep_all=settings.channels is not None,
                 level=self.profile.defaults["level"] if settings.level is None else settings.level,
                 selection=settings.selection or self.profile.defaults["selection"],
@@ -181,6 +187,13 @@ class Encoder:
             caption_ms=1e3 * (captioned - began),
             encode_ms=1e3 * (ended - captioned),
         )
+
+    def _captioner(self, settings: EncodeSettings) -> Captioner:
+        if settings.caption_mode != "model":
+            return make_captioner(settings.caption_mode, text=settings.caption)
+        if self.captioner is None:
+            self.captioner = load_captioner(self.profile, device=self.latents.device)
+        return self.captioner
 
     def _code_caption(self, caption: str, settings: EncodeSettings, *, in_full: bool) -> tuple[TextMode, bytes]:
         if not caption:

@@ -30,7 +30,7 @@ class Frame:
     fingerprint   low 16 bits of the profile's fingerprint
     sequence      0..65535, counts up and wraps
     width, height of the source image in pixels
-    scale         the codec works at 1/2**scale of the frame, 1..8
+    scale         the frame is coded at 1/2**(scale - 1) of its size, 1..8
     level         quality level: which quantisation steps the symbols stand for
     channel_count channels that the latent has in all
     channel_ids   the channels that are sent, ascending

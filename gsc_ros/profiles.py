@@ -43,6 +43,7 @@ class Profile:
     weights      folder of the weights
     fingerprint  16 hex digits over the files that both ends must share
     defaults     what the encoder and decoder do unless told otherwise
+    options      the rest of the file: what single parts need to know
     """
 
     name: str
@@ -53,6 +54,7 @@ class Profile:
     weights: Path
     fingerprint: str
     defaults: Mapping[str, Any]
+    options: Mapping[str, Any]
 
     @property
     def wire_fingerprint(self) -> int:
@@ -97,4 +99,5 @@ def load_profile(name: str | Path) -> Profile:
     return Profile(
         name=path.stem, summary=content["summary"], latents=content["latents"], channels=int(content["channels"]), generator=content["generator"],
         weights=weights, fingerprint=digest.hexdigest()[:16], defaults=content["defaults"],
+        options={key: value for key, value in content.items() if key not in REQUIRED},
     )  # fmt: skip

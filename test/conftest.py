@@ -54,3 +54,60 @@ def scene(seed: int, height: int, width: int) -> np.ndarray:
     x, y = rng.integers(0, width), rng.integers(0, height)
     cv2.circle(image, (int(x), int(y)), max(3, min(height, width) // 4), [int(v) for v in rng.integers(0, 256, 3)], -1)
     return np.clip(image + rng.normal(0, 8, image.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def paper_packages() -> None:
+    """diffusers, transformers and compressai, where they are installed (`make setup-paper`)."""
+    import tiny
+
+    tiny.make_torchvision_importable()
+    for name in ("diffusers", "transformers", "compressai"):
+        pytest.importorskip(name)
+
+
+@pytest.fixture(scope="session")
+def tiny_flux(tmp_path_factory, paper_packages) -> Path:
+    """A FluxPipeline with tiny random weights, as diffusers saves it."""
+    import tiny
+
+    return tiny.save_flux(tmp_path_factory.mktemp("flux"))
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory) -> Path:
+    """Four photographs of 160x192 pixels in a folder."""
+    from gsc_ros.sources import moving_photographs
+
+    folder = tmp_path_factory.mktemp("photographs")
+    for index, image in enumerate(moving_photographs()):
+        if index % 4 == 0 and index < 16:
+            cv2.imwrite(
+                str(folder / f"{index}.png"), cv2.resize(image, (192, 160), interpolation=cv2.INTER_AREA)[:, :, ::-1]
+            )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def calibrated(tmp_path_factory, paper_packages, photographs) -> Path:
+    """What `gsc calibrate` makes of a tiny random codec of 320 channels."""
+    import tiny
+
+    from gsc_ros.training.calibrate import Calibration, calibrate
+
+    folder = tmp_path_factory.mktemp("calibrated")
+    checkpoint = tiny.save_codec(folder / "mbt.pth")
+    rows = calibrate(
+        Calibration(
+            model="mbt2018-mean",
+            quality=7,
+            images=photographs,
+            out=folder / "paper",
+            checkpoint=checkpoint,
+            count=4,
+            steps=30,
+        ),
+        lambda stage, done, of: None,
+    )
+    assert len(rows) == 320
+    return folder / "paper"

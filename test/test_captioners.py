@@ -41,5 +41,5 @@ def test_colour_names(rgb, name) -> None:
 def test_fixed_and_off(photograph) -> None:
     assert make_captioner("fixed", text="rover 2").caption(photograph) == "rover 2"
     assert make_captioner("off").caption(photograph) == ""
-    with pytest.raises(ValueError, match="descriptor, fixed and off"):
+    with pytest.raises(ValueError, match="descriptor, fixed, off, model"):
         make_captioner("poet")

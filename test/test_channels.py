@@ -89,7 +89,11 @@ def test_the_integer_network_is_the_trained_one(encoder, photograph) -> None:
     geometry = Geometry(*photograph.shape[:2], 1)
     planes = latents.analyse(latents.tensor(geometry.shrink(photograph, latents.layout)))
     symbols = latents.quantise(planes, 4)
-    ours = sum(ChannelCoder(quantise(codec.context), latents.layout).cost(symbols, 4, *geometry.nominal).values())
+    ours = sum(
+        ChannelCoder(quantise(codec.context.grid64, codec.context.grid32), latents.layout)
+        .cost(symbols, 4, *geometry.nominal)
+        .values()
+    )
     lead = torch.tensor(np.stack([symbols[c] for c in range(4)]))[None].float()
     rest = torch.tensor(np.stack([symbols[c] for c in range(4, 20)]))[None].float()
     with torch.inference_mode():

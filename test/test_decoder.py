@@ -106,6 +106,7 @@ def test_golden_packets_hold_the_symbols_they_always_held(decoder) -> None:
 
 
 def test_confidence_is_lower_where_the_picture_departs_from_what_was_received(encoder, decoder, photograph) -> None:
+    from gsc_ros.generators import Request
     from gsc_ros.latents.geometry import Geometry
 
     packet = encoder.encode(photograph, EncodeSettings(max_bytes=600)).packet
@@ -115,7 +116,8 @@ def test_confidence_is_lower_where_the_picture_departs_from_what_was_received(en
     forged = result.image.copy()
     forged[100:300, 100:300] = 255 - forged[100:300, 100:300]
     symbols = result.message.symbols
-    decoded = decoder.latents.synthesise(symbols, frame.level, geometry)
-    confidence = decoder.confidence.map(decoded, forged, symbols, frame.level, geometry)
+    request = Request(symbols=symbols, level=frame.level, geometry=geometry, caption="", steps=4, realism=1.0, seed=0)
+    painted = dataclasses.replace(decoder.generator.generate(request), image=forged)
+    confidence = decoder.generator.confidence(request, painted)
     assert confidence[150:250, 150:250].mean() < 0.5 * result.confidence[150:250, 150:250].mean()
     assert confidence[380:, 450:].mean() > 0.8 * result.confidence[380:, 450:].mean()

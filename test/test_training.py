@@ -154,7 +154,7 @@ def test_the_shipped_flow_reduces_the_error_of_a_noisy_residual(encoder, decoder
     from gsc_ros.generators.text_embedding import bag_of_words
     from gsc_ros.latents.geometry import Geometry
 
-    latents, network = decoder.latents, decoder._generator.network
+    latents, network = decoder.latents, decoder.generator.flow.network
     geometry = Geometry(*photograph.shape[:2], 1)
     x = latents.tensor(geometry.shrink(photograph, latents.layout))
     symbols = latents.quantise(latents.analyse(x), 4)

@@ -15,10 +15,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
+PAPER_LOCK = ROOT / "requirements-paper.lock"
 NEEDED_GIB = 4
 NEEDED_WITH_CUDA_GIB = 8  # torch from the default index brings CUDA's libraries along: 5.8 GiB in .venv
 FOLDERS = ("gsc_ros", "launch", "config", "models", "rviz", "scripts")
 PYTHONS = ((3, 10), (3, 13))
+PAPER_PYTHON = (3, 11)  # diffusers needs it
 
 
 def stop(message: str) -> None:
@@ -99,6 +101,24 @@ def install_packages() -> None:
     stamp.write_text(state)
 
 
+def install_paper() -> None:
+    """The packages of the profile ``paper``, for its tests: without dependencies, which the lock names all.
+
+    CompressAI asks for numpy below 2; that is about its build, and the wheels run with numpy 2.
+    """
+    if sys.version_info[:2] < PAPER_PYTHON:
+        print("gsc_ros: the profile paper needs Python 3.11 or later, its tests are skipped", flush=True)
+        return
+    stamp, state = VENV / ".installed-paper", fingerprint(LOCK, PAPER_LOCK)
+    if done(stamp, state):
+        return
+    print("gsc_ros: installing the packages of the profile paper (a minute or two, once)", flush=True)
+    index = os.environ.get("TORCH_INDEX")
+    extra = ["--extra-index-url", index] if index else []
+    run(VENV / "bin" / "python", "-m", "pip", "install", "--no-deps", *extra, "-r", PAPER_LOCK, log=ROOT / "setup.log")
+    stamp.write_text(state)
+
+
 def repair_cmake_files(python: Path) -> None:
     """Point the ROS wheels' CMake exports, which carry their build machine's paths, at this Python."""
     query = "import sysconfig, numpy; print(sysconfig.get_paths()['include']); print(numpy.get_include())"
@@ -165,6 +185,8 @@ if __name__ == "__main__":
     try:
         install_packages()
         build_messages()
+        if "--paper" in sys.argv[1:]:
+            install_paper()
     except OSError as error:
         stop(f"{error.strerror or error}: {error.filename or ROOT}")
     except KeyboardInterrupt:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from gsc_ros.profiles import Profile
+
+MODES = ("descriptor", "fixed", "off", "model")
+NAMES = ("qwen_vl", "endpoint")
 
 
 class Captioner(Protocol):
@@ -17,7 +24,7 @@ class Captioner(Protocol):
 
 
 def make_captioner(mode: str, *, text: str = "") -> Captioner:
-    """The captioner of ``mode``: ``descriptor``, ``fixed`` (says ``text``) or ``off``."""
+    """The captioner without a model of ``mode``: ``descriptor``, ``fixed`` (says ``text``) or ``off``."""
     from gsc_ros.captioners.descriptor import DescriptorCaptioner
     from gsc_ros.captioners.fixed import FixedCaptioner
 
@@ -27,4 +34,35 @@ def make_captioner(mode: str, *, text: str = "") -> Captioner:
         return FixedCaptioner(text)
     if mode == "off":
         return FixedCaptioner("")
-    raise ValueError(f"caption mode {mode!r}: descriptor, fixed and off are known")
+    raise ValueError(f"caption mode {mode!r}: {', '.join(MODES)} are known")
+
+
+def load_captioner(profile: Profile, *, device: str = "cpu") -> Captioner:
+    """The captioner that the section ``captioner`` of ``profile`` names, for ``caption_mode`` model.
+
+    ``name`` is ``qwen_vl`` or ``endpoint``, the rest are the arguments of :meth:`QwenVlCaptioner.load` or of
+    :class:`EndpointCaptioner`. Raises ProfileError.
+    """
+    from gsc_ros.profiles import ProfileError
+
+    section: dict[str, Any] = dict(profile.options.get("captioner") or {})
+    name = section.pop("name", None)
+    if name not in NAMES:
+        raise ProfileError(
+            f"profile {profile.name!r} names {f'the captioner {name!r}' if name else 'no captioner'}: "
+            f"{' and '.join(NAMES)} are known; or set caption_mode to descriptor, fixed or off"
+        )
+    try:
+        if name == "endpoint":
+            from gsc_ros.captioners.endpoint import EndpointCaptioner
+
+            return EndpointCaptioner(**section)
+        from gsc_ros.captioners.qwen_vl import QwenVlCaptioner
+
+        folder = profile.weights / Path(str(section.pop("model", "")))
+        model = str(folder) if folder.is_dir() else str(profile.options["captioner"].get("model", ""))
+        return QwenVlCaptioner.load(model, device=device, **section)
+    except ProfileError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ProfileError(f"profile {profile.name!r}, captioner: {error}") from error

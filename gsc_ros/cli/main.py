@@ -20,6 +20,8 @@ COMMANDS = {
     "view": "the operator's page: pictures, confidence, ages, and requests to the robot",
     "experiment": "links x codecs over a drive: age, pictures a second, likeness, a detector",
     "key": "a new pre-shared key for the two gateways of a link",
+    "caption": "captions of a folder of images by a vision-language model",
+    "calibrate": "a published CompressAI codec made ready for a profile",
     "train": "train the nano profile",
     "bench": "measure the codec and its peers",
     "profiles": "the profiles that are installed",

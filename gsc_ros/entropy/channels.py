@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+from threadpoolctl import ThreadpoolController
 
 from gsc_ros.entropy.coder import TOTAL, CoderError, SymbolDecoder, SymbolEncoder
 from gsc_ros.latents.layout import LatentLayout
@@ -51,23 +53,23 @@ class GridTables:
     ``condition`` (C,K,levels+N) the quality level and the channels sent, ``out`` (C,2,K) and
     ``out_bias`` (C,2) give location and log scale. With memory ``condition`` goes on with the
     earlier frame's level and the class of change, and ``reference`` (C,K,E+C,9) weighs what that frame lets one expect.
+    Without ``across`` every channel stands alone: ``condition`` (C,K,levels) is the quality level and nothing else.
     """
 
-    across: NDArray[np.int32]
     within: NDArray[np.int32]
     bias: NDArray[np.int32]
     second: NDArray[np.int32]
     condition: NDArray[np.int32]
     out: NDArray[np.int32]
     out_bias: NDArray[np.int64]
+    across: NDArray[np.int32] | None = None
     reference: NDArray[np.int32] | None = None
 
     def check(self) -> None:
         """Raise ChannelError unless every sum the network can form stays below 2**53."""
-        reach = WIDEST * (
-            np.abs(self.across).sum(axis=(2, 3), dtype=np.int64).max()
-            + np.abs(self.within).sum(axis=2, dtype=np.int64).max()
-        )
+        reach = WIDEST * np.abs(self.within).sum(axis=2, dtype=np.int64).max()
+        if self.across is not None:
+            reach += WIDEST * np.abs(self.across).sum(axis=(2, 3), dtype=np.int64).max()
         if self.reference is not None:
             reach += 8 * WIDEST * np.abs(self.reference).sum(axis=(2, 3), dtype=np.int64).max()
         final = np.abs(self.out).sum(axis=2, dtype=np.int64).max() * HIDDEN_LIMIT + np.abs(self.out_bias).max()
@@ -242,12 +244,28 @@ class ChannelCoder:
         expected: Expected | None,
     ) -> dict[int, NDArray[np.int64]]:
         """Visit both passes of every channel in coding order; returns what ``visit`` returned."""
+        # Products this small are slower on several threads than on one, and keep the others from work.
+        with _blas().limit(limits=1, user_api="blas"):
+            return self._walked(channels, level, height, width, visit, symbols, expected)
+
+    def _walked(
+        self,
+        channels: Sequence[int],
+        level: int,
+        height: int,
+        width: int,
+        visit: Callable[[Coded, Integers | None], Integers],
+        symbols: Mapping[int, NDArray[np.integer]] | None,
+        expected: Expected | None,
+    ) -> dict[int, NDArray[np.int64]]:
         layout = self._layout
         condition = np.zeros(self.tables.grids[0].condition.shape[2])
         memory = 0 if expected is None else ACTIVITIES
-        levels = (len(condition) - layout.channels - memory) // (1 if expected is None else 2)
+        alone = self.tables.grids[0].across is None
+        levels = (len(condition) - (0 if alone else layout.channels) - memory) // (1 if expected is None else 2)
         condition[level] = 1
-        condition[[levels + channel for channel in channels]] = 1
+        if not alone:
+            condition[[levels + channel for channel in channels]] = 1
         if expected is not None:
             condition[levels + layout.channels + expected.level] = 1
             condition[2 * levels + layout.channels + expected.activity] = 1
@@ -264,7 +282,8 @@ class ChannelCoder:
                 for chosen, models in self._passes(group, channel, patches, before, condition, plane):
                     plane[chosen] = visit(models, None if given is None else given[chosen])
                 known[channel] = plane
-                patches[channel] = _patches(plane)
+                if not alone:
+                    patches[channel] = _patches(plane)
         return known
 
     def _before(self, group: int, expected: Expected) -> Exact:
@@ -289,7 +308,7 @@ class ChannelCoder:
         hidden = np.repeat((grid.bias[own] + grid.condition[own] @ condition)[:, None], rows * columns, axis=1)
         # Channel ids count through the grids, so an id is the index among this network's inputs too.
         useful = [c for c, patch in patches.items() if c < channel and patch.any()]
-        if useful:
+        if useful and grid.across is not None:
             weights = grid.across[own][:, useful].reshape(len(hidden), -1).astype(np.float64)
             hidden += weights @ np.concatenate([patches[c] for c in useful])
         if before is not None:
@@ -315,6 +334,12 @@ class ChannelCoder:
                 (chosen_rows, chosen_columns),
                 Coded(channel=channel, rows=scale * 8 + (eighths - 8 * center + 4), center=center),
             )
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The libraries behind numpy's matrix products."""
+    return ThreadpoolController()
 
 
 def _finer(plane: Integers) -> Integers:

@@ -35,28 +35,41 @@ class GridContext(nn.Module):
     """Context model of the channels of one grid; coarser channels enter as earlier ones.
 
     With ``memory`` it is given an earlier frame's symbols too, and its condition goes on with that
-    frame's quality level and with how much has changed since (``ACTIVITIES`` classes).
+    frame's quality level and with how much has changed since (``ACTIVITIES`` classes). With ``alone``
+    no channel sees another one: for latents of so many channels that few of them are ever sent together.
     """
 
-    def __init__(self, earlier: int, channels: int, levels: int, all_channels: int, *, memory: bool = False) -> None:
+    def __init__(
+        self,
+        earlier: int,
+        channels: int,
+        levels: int,
+        all_channels: int,
+        *,
+        memory: bool = False,
+        alone: bool = False,
+        hidden: int = HIDDEN,
+    ) -> None:
         super().__init__()
         self.channels = channels
+        self.hidden = hidden
         inputs = earlier + channels
-        self.reference = zeroed(nn.Conv2d(inputs, channels * HIDDEN, 3, padding=1, bias=False)) if memory else None
-        conditions = levels + all_channels + (levels + ACTIVITIES if memory else 0)
-        self.across = nn.Conv2d(inputs, channels * HIDDEN, 3, padding=1)
-        self.within = nn.Conv2d(channels, channels * HIDDEN, 5, padding=2, groups=channels)
-        self.condition = nn.Linear(conditions, channels * HIDDEN)
-        self.second = nn.Parameter(torch.zeros(channels * HIDDEN, 1, 1))
-        self.out = nn.Conv2d(channels * HIDDEN, 2 * channels, 1, groups=channels)
+        self.reference = zeroed(nn.Conv2d(inputs, channels * hidden, 3, padding=1, bias=False)) if memory else None
+        conditions = levels + (0 if alone else all_channels) + (levels + ACTIVITIES if memory else 0)
+        self.across = None if alone else nn.Conv2d(inputs, channels * hidden, 3, padding=1)
+        self.within = nn.Conv2d(channels, channels * hidden, 5, padding=2, groups=channels)
+        self.condition = nn.Linear(conditions, channels * hidden)
+        self.second = nn.Parameter(torch.zeros(channels * hidden, 1, 1))
+        self.out = nn.Conv2d(channels * hidden, 2 * channels, 1, groups=channels)
         self.across_mask: Tensor
         self.within_mask: Tensor
-        target = torch.arange(channels).repeat_interleave(HIDDEN)
+        target = torch.arange(channels).repeat_interleave(hidden)
         source = torch.arange(inputs) - earlier
         self.register_buffer("across_mask", (source[None, :] < target[:, None]).float()[:, :, None, None])
         self.register_buffer("within_mask", checkerboard(5, 5)[None, None])
         with torch.no_grad():
-            self.across.weight.mul_(0.3)
+            if self.across is not None:
+                self.across.weight.mul_(0.3)
             self.within.weight.mul_(0.3)
             self.out.weight.mul_(0.3)
 
@@ -67,9 +80,10 @@ class GridContext(nn.Module):
 
         ``reference`` (B,earlier+channels,r,c): the earlier frame's y_hat in steps of the present level.
         """
-        inputs = symbols if earlier is None else torch.cat([earlier, symbols], dim=1)
-        hidden = F.conv2d(inputs, self.across.weight * self.across_mask, self.across.bias, padding=1)
-        hidden = hidden + self.condition(condition)[:, :, None, None]
+        hidden = self.condition(condition)[:, :, None, None]
+        if self.across is not None:
+            inputs = symbols if earlier is None else torch.cat([earlier, symbols], dim=1)
+            hidden = hidden + F.conv2d(inputs, self.across.weight * self.across_mask, self.across.bias, padding=1)
         if self.reference is not None:
             assert reference is not None
             hidden = hidden + self.reference(reference)

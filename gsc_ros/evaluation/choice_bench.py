@@ -17,7 +17,8 @@ from gsc_ros.decoder import Decoder, DecodeSettings
 from gsc_ros.encoder import Encoder, EncodeSettings
 from gsc_ros.evaluation.metrics import SMALLEST_FOR_MS_SSIM, ms_ssim
 from gsc_ros.latents.geometry import Geometry
-from gsc_ros.latents.nano import NanoLatents, luma
+from gsc_ros.latents.nano import NanoLatents
+from gsc_ros.latents.quantised import luma
 from gsc_ros.latents.selection import SELECTIONS, ranking, ssim_scores
 from gsc_ros.sources import SUFFIXES, read_file
 
@@ -87,7 +88,9 @@ def exhaustive(latents: NanoLatents, encoder: Encoder, image: Image, budget: int
                 if choice is None:
                     continue
                 attempts += 1
-                shown = geometry.enlarge(latents.synthesise(choice.symbols, choice.level, geometry).picture())
+                shown = geometry.enlarge(
+                    latents.synthesise(choice.symbols, choice.level, geometry).picture(), latents.layout
+                )
                 best = max(best, ms_ssim(image, np.rint(255 * shown.clip(0, 1)).astype(np.uint8)))
     return best, attempts
 
@@ -106,6 +109,9 @@ def _gains(latents: NanoLatents, planes: dict[int, NDArray[np.float32]], geometr
 def measure(images: Sequence[Image], budgets: Sequence[int], profile: str, done: Callable[[], None]) -> list[ChoiceRow]:
     """One row a budget; ``done`` is called after each image and budget."""
     encoder, decoder = Encoder.load(profile), Decoder.load(profile)
+    latents = encoder.latents
+    if not isinstance(latents, NanoLatents):
+        raise ValueError(f"profile {profile} has no picture without its generator: the search needs nano's")
     rows = []
     for budget in budgets:
         ours, searched, extra, attempts = [], [], [], 0
@@ -121,7 +127,7 @@ def measure(images: Sequence[Image], budgets: Sequence[int], profile: str, done:
             assert len(encoded.packet) <= budget
             assert plain.packet
             ours.append(ms_ssim(image, decoder.decode(encoded.packet, DecodeSettings(realism=0.0)).image))
-            value, tried = exhaustive(encoder.latents, encoder, image, budget)
+            value, tried = exhaustive(latents, encoder, image, budget)
             searched.append(value)
             attempts = max(attempts, tried)
             done()

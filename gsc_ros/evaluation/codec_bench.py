@@ -62,8 +62,8 @@ def nano(profile: str, channels: int | None, *, realism: float, caption: bool, s
 def halved(image: Image, budget: int) -> tuple[int, Image]:
     """No codec: what is left of a picture at half size, the ceiling for ours."""
     geometry = Geometry(image.shape[0], image.shape[1], 1)
-    small = geometry.shrink(image, LatentLayout()).astype(np.float32)
-    return 0, np.rint(geometry.enlarge(small).clip(0, 255)).astype(np.uint8)
+    small = geometry.shrink(image, layout := LatentLayout()).astype(np.float32)
+    return 0, np.rint(geometry.enlarge(small, layout).clip(0, 255)).astype(np.uint8)
 
 
 def peer(name: str, most: int) -> Coding:

@@ -2,18 +2,73 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gsc_ros.latents.geometry import Geometry
 
 if TYPE_CHECKING:
-    from gsc_ros.generators.nano_flow import NanoFlow
-    from gsc_ros.latents.nano import NanoLatents
+    from gsc_ros.latents.quantised import QuantisedLatents
     from gsc_ros.profiles import Profile
 
 
-def load_generator(profile: Profile, latents: NanoLatents, *, device: str = "cpu") -> NanoFlow:
-    """The generator that ``profile`` names; raises ValueError for one that is not known."""
-    if profile.generator == "nano_flow":
-        from gsc_ros.generators.nano_flow import NanoFlow
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a generator is given of one frame.
 
-        return NanoFlow.load(profile.weights, channels=latents.layout.channels, levels=latents.levels, device=device)
-    raise ValueError(f"profile {profile.name!r} names the generator {profile.generator!r}: nano_flow is known")
+    symbols  channel id -> (rows, columns), the channels that were sent
+    level    the quality level they stand for
+    caption  P; empty where nothing was said
+    steps    of the flow
+    realism  0: the most faithful picture, 1: the most plausible; not every generator has both
+    seed     of the noise; one seed gives one picture
+    """
+
+    symbols: Mapping[int, NDArray[np.int64]]
+    level: int
+    geometry: Geometry
+    caption: str
+    steps: int
+    realism: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A picture (H,W,3) of uint8, RGB, and whatever else its generator needs to tell how far to trust it."""
+
+    image: NDArray[np.uint8]
+    evidence: Any = None
+
+
+class Generator(Protocol):
+    """What the decoder asks of a generator."""
+
+    def generate(self, request: Request) -> Painted:
+        """The picture of a frame; raises ValueError for steps or realism that it does not have."""
+        ...
+
+    def confidence(self, request: Request, painted: Painted) -> NDArray[np.uint8]:
+        """How far to trust each pixel of it, (H,W), 255: fully."""
+        ...
+
+
+def load_generator(profile: Profile, latents: QuantisedLatents, *, device: str = "cpu") -> Generator:
+    """The generator that ``profile`` names; raises ProfileError for one that is not known or not there."""
+    from gsc_ros.profiles import ProfileError
+
+    if profile.generator == "nano_flow":
+        from gsc_ros.generators.nano import NanoGenerator
+
+        return NanoGenerator.load(profile, latents, device=device)
+    if profile.generator == "flux":
+        from gsc_ros.generators.flux import FluxGenerator
+
+        return FluxGenerator.load(profile, latents, device=device)
+    raise ProfileError(
+        f"profile {profile.name!r} names the generator {profile.generator!r}: nano_flow and flux are known"
+    )

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gsc_ros.generators.flow_network import RESIDUAL_SCALE, FlowNetwork
-from gsc_ros.generators.rectified_flow import noise, sample
+from gsc_ros.generators.rectified_flow import noise, sample, timesteps, velocity
 from gsc_ros.generators.text_embedding import bag_of_words
 from gsc_ros.latents.nano import Decoded
 
@@ -40,5 +40,5 @@ class NanoFlow:
             guidance = self.network.guidance(
                 fidelity, decoded.control, condition, bag_of_words([caption]).to(self.device)
             )
-            residual = sample(lambda z, t: self.network(z, t, guidance), start, steps)
+            residual = sample(lambda z, t: velocity(z, self.network(z, t, guidance), t), start, timesteps(steps))
         return (fidelity + RESIDUAL_SCALE * residual).clamp(0, 1)[0]

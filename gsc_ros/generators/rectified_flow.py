@@ -2,8 +2,8 @@
 
     z_t = (1 - t) x + t n          dz/dt = v = n - x
 
-The network predicts x; the velocity follows from it, v = (z_t - x) / t. The paper writes eq. 4
-with the direction of t reversed; this is FLUX's convention.
+FLUX predicts the velocity v. Our own small network predicts x, and the velocity follows from it,
+v = (z_t - x) / t. The paper writes eq. 4 with the direction of t reversed; this is FLUX's convention.
 """
 
 from __future__ import annotations
@@ -40,15 +40,19 @@ def timesteps(steps: int) -> list[float]:
     return [1 - index / steps for index in range(steps + 1)]
 
 
-def sample(predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int) -> Tensor:
-    """Euler's method from ``noise`` (B,...) at t=1 to data at t=0 in ``steps`` steps.
+def velocity(z: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """v at ``z`` (B,...) on the straight path to the predicted data ``x`` (B,...) at t (B,)."""
+    return (z - x) / t.view(-1, *[1] * (z.dim() - 1))
 
-    ``predict(z, t)`` returns the predicted x for t (B,).
+
+def sample(predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, times: Sequence[float]) -> Tensor:
+    """Euler's method (eq. 3) from ``noise`` (B,...) at ``times[0]`` down to data at ``times[-1]`` = 0.
+
+    ``predict(z, t)`` returns the velocity for t (B,). Sums are taken in float32 whatever the
+    type of ``noise``, in which ``predict`` is asked and the result is given.
     """
     z = noise
-    times = timesteps(steps)
     for now, then in itertools.pairwise(times):
         t = torch.full((noise.shape[0],), now, device=noise.device)
-        x = predict(z, t)
-        z = x + (then / now) * (z - x)
+        z = (z.float() + (then - now) * predict(z, t)).to(noise.dtype)
     return z

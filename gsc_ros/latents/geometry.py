@@ -13,7 +13,7 @@ from gsc_ros.latents.layout import LatentLayout
 
 @dataclass(frozen=True)
 class Geometry:
-    """A frame of ``height`` x ``width`` pixels, coded at 1/2**scale of that.
+    """A frame of ``height`` x ``width`` pixels, coded at 1/2**(scale - 1) of that.
 
     The frame is padded at its right and lower edge to whole blocks of the coarsest channel,
     then averaged down. ``nominal`` is the size for which the layout's strides hold: the frame
@@ -30,21 +30,27 @@ class Geometry:
         return -(-self.height // factor), -(-self.width // factor)
 
     def working(self, layout: LatentLayout) -> tuple[int, int]:
-        """Rows and columns the transforms see, multiples of half the coarsest stride."""
-        block, half = layout.coarsest, layout.coarsest // 2
+        """Rows and columns the transforms see, whole blocks of the coarsest stride."""
+        block, part = layout.coarsest, layout.coarsest // layout.reduction
         height, width = self.nominal
-        return -(-height // block) * half, -(-width // block) * half
+        return -(-height // block) * part, -(-width // block) * part
 
     def shrink(self, image: NDArray[np.uint8], layout: LatentLayout) -> NDArray[np.uint8]:
         """(H,W,3) of the frame -> (h,w,3) at working resolution."""
         height, width = self.working(layout)
-        factor = 1 << self.scale
+        factor = self._factor(layout)
         below, right = height * factor - self.height, width * factor - self.width
         padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE) if below or right else image
         return np.asarray(cv2.resize(padded, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
-    def enlarge(self, image: NDArray[np.float32], interpolation: int = cv2.INTER_CUBIC) -> NDArray[np.float32]:
+    def enlarge(
+        self, image: NDArray[np.float32], layout: LatentLayout, interpolation: int = cv2.INTER_CUBIC
+    ) -> NDArray[np.float32]:
         """(h,w[,3]) at working resolution -> (H,W[,3]), bicubic, cut to the frame."""
-        factor = 1 << self.scale
+        factor = self._factor(layout)
         large = cv2.resize(image, (image.shape[1] * factor, image.shape[0] * factor), interpolation=interpolation)
         return np.asarray(large[: self.height, : self.width], dtype=np.float32)
+
+    def _factor(self, layout: LatentLayout) -> int:
+        """Pixels of the frame for one at working resolution, along a side."""
+        return layout.reduction << (self.scale - 1)

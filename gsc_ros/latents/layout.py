@@ -17,6 +17,7 @@ class LatentLayout:
 
     strides: tuple[int, ...] = (64, 32)
     counts: tuple[int, ...] = (4, 16)
+    reduction: int = 2  # the transforms see the frame averaged down by that
 
     @property
     def channels(self) -> int:

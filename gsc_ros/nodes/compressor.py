@@ -13,6 +13,8 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
 
+from gsc_ros.captioners import load_captioner
+from gsc_ros.captioners.background import BackgroundCaptioner
 from gsc_ros.encoder import MIN_BUDGET, Encoder, EncodeSettings
 from gsc_ros.frame_messages import message_fields
 from gsc_ros.image_messages import read_image
@@ -40,6 +42,10 @@ class Compressor(WorkerNode):
         self._encoders = {
             camera: shared.for_another_camera(first_sequence=random.randrange(1 << 16)) for camera in self.cameras
         }
+        if self.value("caption_mode") == "model":
+            captioner = load_captioner(shared.profile, device=self.value("device"))
+            for camera, encoder in self._encoders.items():
+                encoder.captioner = BackgroundCaptioner(captioner, report=partial(self._captions, camera))
         self._wishes |= {camera: Request() for camera in self.cameras}
         self._sharper: set[str] = set()
         self._rate = RateControl(self._rate_settings())
@@ -141,6 +147,9 @@ class Compressor(WorkerNode):
             self._encoders[camera].references.ask_for_key()
         self.get_logger().info(f"{camera}: the operator asks: {request}")
 
+    def _captions(self, camera: str, news: str) -> None:
+        self.warn(f"{camera}: {news}")
+
     def _rate_settings(self) -> RateSettings:
         limits = [self._settings(camera).max_bytes for camera in self.cameras]
         return RateSettings(
@@ -154,6 +163,8 @@ class Compressor(WorkerNode):
     def check_change(self, name: str, value: Any) -> str | None:
         if name == "max_bytes_per_frame" and 0 < value < MIN_BUDGET:
             return f"max_bytes_per_frame {value}: 0 (no limit) or at least {MIN_BUDGET}"
+        if name == "caption_mode" and value == "model" and any(e.captioner is None for e in self._encoders.values()):
+            return "caption_mode model: the captioner is loaded when the node starts, start it with that"
         return None
 
     def _settings(self, camera: str = "", wishes: Request | None = None) -> EncodeSettings:

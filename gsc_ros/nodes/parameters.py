@@ -89,7 +89,12 @@ COMPRESSOR = (
         "which channels come first: nested order, SSIM with the image, or gain per byte; or as the profile says",
         choices=("profile", "order", "ssim", "rate"),
     ),
-    Parameter("caption_mode", "descriptor", "where the caption comes from", choices=("descriptor", "fixed", "off")),
+    Parameter(
+        "caption_mode",
+        "descriptor",
+        "where the caption comes from; model is the profile's captioner, which is loaded when the node starts",
+        choices=("descriptor", "fixed", "off", "model"),
+    ),
     Parameter("caption", "", "the caption of caption_mode fixed, at most 1024 characters"),
     Parameter("caption_refresh", 10, "an unchanged caption is repeated in full every so many frames", low=1, high=255),
     Parameter(

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from gsc_ros.confidence import ExpectedLikeness, evidence
 from gsc_ros.latents.geometry import Geometry
-from gsc_ros.latents.nano import NanoLatents, luma
+from gsc_ros.latents.nano import NanoLatents
+from gsc_ros.latents.quantised import luma
 from gsc_ros.latents.selection import ssim_map
 
 LEVELS_APART = 6

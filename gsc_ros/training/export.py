@@ -83,7 +83,7 @@ def export_codec(checkpoint_path: Path, images: Path, out: Path, *, views: int =
     codec = averaged(checkpoint_path, "average", NanoCodec())
     assert isinstance(codec, NanoCodec)
     half_precision(codec, out / "codec.safetensors")
-    tables = quantise(codec.context)
+    tables = quantise(codec.context.grid64, codec.context.grid32)
     tables.save(out / "channels.safetensors")
     latents = NanoLatents.load(out)
     codec.gain.copy_(measure_gain(latents, images, latents.levels // 2))
@@ -117,7 +117,10 @@ def export_memory(checkpoint_path: Path, images: Path, out: Path, *, pairs: int 
     codec = latents.codec
     context = averaged(checkpoint_path, "average", ContextModel(codec.layout, codec.levels, memory=True))
     assert isinstance(context, ContextModel)
-    tables = replace(quantise(context), steps=np.rint(latents.step.astype(np.float64) * 2**16).astype(np.int64))
+    tables = replace(
+        quantise(context.grid64, context.grid32),
+        steps=np.rint(latents.step.astype(np.float64) * 2**16).astype(np.int64),
+    )
     latents = NanoLatents(codec, latents.coder.tables, tables)
     source = MovingViews(images, crop=192, seed=97, largest_motion=MemoryTraining.largest_motion)
     generator = np.random.default_rng(97)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from gsc_ros.entropy.channels import ACTIVITIES, ACTIVITY_LIMITS
 from gsc_ros.entropy.context import ContextModel, bits
 from gsc_ros.latents.codec import NanoCodec
-from gsc_ros.latents.nano import HOLD
+from gsc_ros.latents.quantised import HOLD
 from gsc_ros.training import loop
 from gsc_ros.training.codec import draw_sent
 from gsc_ros.training.images import CropSource

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gsc_ros.entropy.channels import FINE, LOWEST_SCALE, REACH, SCALES, UNIT, ChannelTables, GridTables
 from gsc_ros.entropy.coder import TOTAL
-from gsc_ros.entropy.context import HIDDEN, ContextModel, GridContext
+from gsc_ros.entropy.context import GridContext
 
 PRIOR = 64.0  # how many observations the logistic shape of a row counts for
 
@@ -22,22 +22,25 @@ def _integers(values: NDArray[np.floating], unit: int = UNIT) -> NDArray[np.int6
 def quantise_grid(grid: GridContext) -> GridTables:
     """The integer form of one grid's network."""
     state = {name: value.detach().cpu().numpy() for name, value in grid.state_dict().items()}
-    channels = grid.channels
+    channels, hidden = grid.channels, grid.hidden
     ring = [(dy + 2, dx + 2) for dy in range(-2, 3) for dx in range(-2, 3) if (dy + dx) % 2]
-    across = (state["across.weight"] * state["across_mask"]).reshape(channels, HIDDEN, -1, 9)
-    within = np.stack([state["within.weight"][:, 0, y, x] for y, x in ring], axis=1).reshape(channels, HIDDEN, 12)
+    within = np.stack([state["within.weight"][:, 0, y, x] for y, x in ring], axis=1).reshape(channels, hidden, 12)
     # The second pass adds the bias of ``within`` along with ``second``.
-    second = (state["second"][:, 0, 0] + state["within.bias"]).reshape(channels, HIDDEN)
-    bias = (state["across.bias"] + state["condition.bias"]).reshape(channels, HIDDEN)
+    second = (state["second"][:, 0, 0] + state["within.bias"]).reshape(channels, hidden)
+    bias, across = state["condition.bias"], None
+    if grid.across is not None:
+        bias = bias + state["across.bias"]
+        weights = (state["across.weight"] * state["across_mask"]).reshape(channels, hidden, -1, 9)
+        across = _integers(weights).astype(np.int32)
     return GridTables(
-        across=_integers(across).astype(np.int32),
+        across=across,
         within=_integers(within).astype(np.int32),
-        bias=_integers(bias).astype(np.int32),
+        bias=_integers(bias.reshape(channels, hidden)).astype(np.int32),
         second=_integers(second).astype(np.int32),
-        condition=_integers(state["condition.weight"].reshape(channels, HIDDEN, -1)).astype(np.int32),
-        out=_integers(state["out.weight"].reshape(channels, 2, HIDDEN)).astype(np.int32),
+        condition=_integers(state["condition.weight"].reshape(channels, hidden, -1)).astype(np.int32),
+        out=_integers(state["out.weight"].reshape(channels, 2, hidden)).astype(np.int32),
         out_bias=_integers(state["out.bias"].reshape(channels, 2), 2 * UNIT),
-        reference=_integers(state["reference.weight"]).astype(np.int32).reshape(channels, HIDDEN, -1, 9)
+        reference=_integers(state["reference.weight"]).astype(np.int32).reshape(channels, hidden, -1, 9)
         if grid.reference is not None
         else None,
     )
@@ -62,9 +65,9 @@ def to_frequencies(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
     return frequencies
 
 
-def quantise(context: ContextModel) -> ChannelTables:
-    """Integer tables with the logistic frequencies the network was trained with."""
-    grids = (quantise_grid(context.grid64), quantise_grid(context.grid32))
+def quantise(*networks: GridContext) -> ChannelTables:
+    """Integer tables, one network a grid, with the logistic frequencies that these were trained with."""
+    grids = tuple(quantise_grid(network) for network in networks)
     return ChannelTables(grids=grids, frequencies=to_frequencies(logistic_rows()).reshape(SCALES, 8, -1))
 
 

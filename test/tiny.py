@@ -1,0 +1,165 @@
+"""Tiny models with random weights, saved in the very folders that the full-size ones come in."""
+
+from __future__ import annotations
+
+import json
+import string
+from pathlib import Path
+
+import torch
+
+WORDS = [
+    "a",
+    "the",
+    "of",
+    "and",
+    "in",
+    "on",
+    "road",
+    "rock",
+    "tree",
+    "sky",
+    "image",
+    "describe",
+    "this",
+    "plain",
+    "sentence",
+    "at",
+    "most",
+    "fifteen",
+    "words",
+    "one",
+]
+
+
+def make_torchvision_importable() -> None:
+    """torchvision's default wheel is built for CUDA; beside a CPU build of torch its operators are missing."""
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _kept.append(library)
+
+
+_kept: list = []
+
+
+def save_flux(folder: Path, *, seed: int = 0, guidance: bool = True) -> Path:
+    """A FluxPipeline: 5 multi-stream and 3 single-stream blocks of width 32."""
+    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+    from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
+
+    torch.manual_seed(seed)
+    clip, t5 = clip_tokenizer(), t5_tokenizer()
+    transformer = FluxTransformer2DModel(
+        in_channels=16, num_layers=5, num_single_layers=3, attention_head_dim=16, num_attention_heads=2,
+        joint_attention_dim=32, pooled_projection_dim=32, guidance_embeds=guidance, axes_dims_rope=(4, 6, 6),
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(8, 8, 8, 8), layers_per_block=1, latent_channels=4, norm_num_groups=4,
+        use_quant_conv=False, use_post_quant_conv=False, scaling_factor=0.3611, shift_factor=0.1159,
+    )  # fmt: skip
+    FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0),
+        vae=vae,
+        text_encoder=CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(clip), hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+                projection_dim=32, bos_token_id=clip.bos_token_id, eos_token_id=clip.eos_token_id,
+            )
+        ),
+        tokenizer=clip,
+        text_encoder_2=T5EncoderModel(
+            T5Config(vocab_size=len(t5), d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2, feed_forward_proj="gated-gelu")
+        ),
+        tokenizer_2=t5,
+        transformer=transformer,
+    ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+def clip_tokenizer():
+    from transformers import CLIPTokenizer
+
+    letters = list(string.ascii_lowercase)
+    tokens = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
+    return CLIPTokenizer(vocab={token: index for index, token in enumerate(tokens)}, merges=[])
+
+
+def t5_tokenizer():
+    from transformers import T5Tokenizer
+
+    pieces = ["<pad>", "</s>", "<unk>", "▁", *(f"▁{word}" for word in WORDS), *string.ascii_lowercase, ",", "."]
+    return T5Tokenizer(vocab=[(piece, -float(index)) for index, piece in enumerate(dict.fromkeys(pieces))], extra_ids=0)
+
+
+def save_codec(path: Path, *, seed: int = 0, channels: int = 320) -> Path:
+    """Weights of an mbt2018-mean of 8 channels inside, whose y has values far from zero as a trained one's has."""
+    from compressai.models import MeanScaleHyperprior
+
+    torch.manual_seed(seed)
+    model = MeanScaleHyperprior(8, channels)
+    with torch.no_grad():
+        last = model.g_a[6]
+        y = model.g_a(torch.rand(1, 3, 128, 128))
+        last.weight.mul_(3.0 / y.std())
+    torch.save(model.state_dict(), path)
+    return path
+
+
+def save_qwen(folder: Path, *, seed: int = 0) -> Path:
+    """A Qwen2.5-VL of two layers."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    special = [
+        "<|endoftext|>",
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|vision_start|>",
+        "<|vision_end|>",
+        "<|image_pad|>",
+        "<|video_pad|>",
+    ]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    raw = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(special + alphabet)}, merges=[]))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, eos_token="<|im_end|>", pad_token="<|endoftext|>", additional_special_tokens=special,
+        chat_template=(
+            "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for c in m['content'] %}{% if c['type'] == 'image' %}"
+            "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ c['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+            "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+        ),
+    )  # fmt: skip
+    ids = {token: index for index, token in enumerate(special)}
+    torch.manual_seed(seed)
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 4096,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]},
+            "bos_token_id": ids["<|endoftext|>"], "eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"],
+        },
+        vision_config={
+            "depth": 2, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 32,
+            "fullatt_block_indexes": [1], "window_size": 112, "patch_size": 14, "spatial_merge_size": 2,
+        },
+        image_token_id=ids["<|image_pad|>"], video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"],
+    )  # fmt: skip
+    Qwen2_5_VLForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps(
+            {
+                "image_processor_type": "Qwen2VLImageProcessor", "patch_size": 14, "merge_size": 2, "temporal_patch_size": 2,
+                "min_pixels": 3136, "max_pixels": 1003520, "image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28],
+            }
+        )
+    )  # fmt: skip
+    return folder
