@@ -86,14 +86,18 @@ def clip_tokenizer():
 
     letters = list(string.ascii_lowercase)
     tokens = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
-    return CLIPTokenizer(vocab={token: index for index, token in enumerate(tokens)}, merges=[])
+    return CLIPTokenizer(vocab={token: index for index, token in enumerate(tokens)}, merges=[], model_max_length=77)
 
 
 def t5_tokenizer():
     from transformers import T5Tokenizer
 
     pieces = ["<pad>", "</s>", "<unk>", "▁", *(f"▁{word}" for word in WORDS), *string.ascii_lowercase, ",", "."]
-    return T5Tokenizer(vocab=[(piece, -float(index)) for index, piece in enumerate(dict.fromkeys(pieces))], extra_ids=0)
+    return T5Tokenizer(
+        vocab=[(piece, -float(index)) for index, piece in enumerate(dict.fromkeys(pieces))],
+        extra_ids=0,
+        model_max_length=512,
+    )
 
 
 def save_codec(path: Path, *, seed: int = 0, channels: int = 320) -> Path:

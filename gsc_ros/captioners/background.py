@@ -32,10 +32,11 @@ class BackgroundCaptioner:
 
     def caption(self, image: NDArray[np.uint8]) -> str:
         """The last caption; ``image`` (H,W,3) is looked at if nothing else is."""
+        said = self._last
         if (self._busy is None or not self._busy.is_alive()) and self._clock() >= self._not_before:
             self._busy = threading.Thread(target=self._look, args=(image.copy(),), daemon=True)
             self._busy.start()
-        return self._last
+        return said
 
     def wait(self, timeout_s: float) -> None:
         """Until the frame that is being looked at has its caption, at most so long."""

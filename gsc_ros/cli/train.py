@@ -1,4 +1,4 @@
-"""``gsc train nano``: the stages of the nano profile and the export of its files."""
+"""``gsc train``: the stages of the nano profile and the export of its files; the control branch of FLUX."""
 
 from __future__ import annotations
 
@@ -16,22 +16,39 @@ Settings = TypeVar("Settings")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=["nano"])
+    parser.add_argument("what", choices=["nano", "control"])
     parser.add_argument(
         "--config",
         type=Path,
         required=True,
-        help="YAML: images, captions, out, and settings of the stages codec, flow and memory",
+        help="YAML, as config/train_nano.yaml and config/train_control.yaml are",
     )
     parser.add_argument("--images", type=Path, help="folder of training images, in place of the one in the config")
     parser.add_argument("--out", type=Path, help="folder of checkpoints and curves, in place of the one in the config")
     parser.add_argument("--export", type=Path, help="write the profile's files to this folder when the stages are done")
-    parser.add_argument("--stage", choices=["codec", "flow", "memory", "text", "all"], default="all")
+    parser.add_argument("--stage", choices=["codec", "flow", "memory", "text", "cache", "train", "all"], default="all")
     parser.add_argument("--steps", type=int, help="number of steps of each stage, in place of those in the config")
     parser.add_argument("--device", default=None, help="cpu or cuda; the default is cuda where there is one")
 
 
+STAGES = {"nano": ("codec", "flow", "memory", "text", "all"), "control": ("cache", "train", "all")}
+
+
 def run(options: argparse.Namespace) -> None:
+    if options.stage not in STAGES[options.what]:
+        raise UsageError(f"--stage {options.stage}: {', '.join(STAGES[options.what])} are the stages of {options.what}")
+    if not options.config.is_file():
+        raise UsageError(f"no file {options.config}: config/train_{options.what}.yaml is one to begin with")
+    if options.what == "control":
+        from gsc_ros.cli.train_control import train_control
+
+        train_control(options)
+    else:
+        train_nano(options)
+
+
+def train_nano(options: argparse.Namespace) -> None:
+    """Run the stages of nano that were asked for."""
     import torch
 
     config = yaml.safe_load(options.config.read_text()) or {}

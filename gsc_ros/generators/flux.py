@@ -148,8 +148,8 @@ class FluxGenerator:
 
         dtype = TYPES[settings.dtype]
         try:
-            pipeline = FluxPipeline.from_pretrained(base, torch_dtype=dtype, **_quantised(settings, dtype))
-            control = None if folder is None else LatentControl.from_pretrained(folder, torch_dtype=dtype)
+            pipeline = FluxPipeline.from_pretrained(base, dtype=dtype, **_quantised(settings, dtype))
+            control = None if folder is None else LatentControl.from_pretrained(folder, dtype=dtype)
         except (OSError, ValueError, RuntimeError) as error:
             raise ProfileError(f"{base} cannot be loaded: {str(error).splitlines()[0]}; {HINT}") from error
         if control is not None and control.config.latent_channels != latents.layout.channels:
@@ -181,13 +181,13 @@ class FluxGenerator:
             raise ValueError("realism: this generator has no picture but the sampled one, 1")
         height, width = first.geometry.working(self._latents.layout)
         with torch.inference_mode():
-            texts = [self._text(r.caption) for r in requests]
+            texts = [self.embed(r.caption) for r in requests]
             tokens, pooled = (torch.cat(part) for part in zip(*texts, strict=True))
             packed = self.denoise(
                 tokens, pooled, self._condition(requests, tokens.dtype), (height, width), first.steps,
                 [torch.Generator().manual_seed(r.seed) for r in requests],
             )  # fmt: skip
-            images = self._decode(packed, height, width)
+            images = self.decode(packed, height, width)
         layout = self._latents.layout
         return [
             Painted(np.rint(255 * r.geometry.enlarge(image, layout).clip(0, 1)).astype(np.uint8))
@@ -251,7 +251,7 @@ class FluxGenerator:
         shown = geometry.enlarge(np.asarray(working, dtype=np.float32), latents.layout, cv2.INTER_LINEAR)
         return np.rint(255 * shown.clip(0, 1)).astype(np.uint8)
 
-    def _text(self, caption: str) -> tuple[Tensor, Tensor]:
+    def embed(self, caption: str) -> tuple[Tensor, Tensor]:
         """Token and pooled embeddings of ``caption``; those of the last captions are kept, because captions repeat."""
         if caption not in self._texts:
             tokens, pooled, _ = self.pipeline.encode_prompt(
@@ -275,7 +275,7 @@ class FluxGenerator:
             sent[row, list(request.symbols)] = 1
         return condition_of(y.to(self._device, dtype), sent.to(self._device))
 
-    def _decode(self, packed: Tensor, height: int, width: int) -> list[NDArray[np.float32]]:
+    def decode(self, packed: Tensor, height: int, width: int) -> list[NDArray[np.float32]]:
         """Pictures (height,width,3) in 0..1."""
         vae = self.pipeline.vae
         vae.use_tiling = height * width >= TILED_PIXELS

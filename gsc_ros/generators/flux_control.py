@@ -39,6 +39,8 @@ class LatentControl(FluxControlNetModel):
         guidance_embeds: bool = False,
         axes_dims_rope: tuple[int, ...] = (16, 56, 56),
         latent_channels: int = LATENT_CHANNELS,
+        num_mode: None = None,  # these two are the parent's, and written into every config
+        conditioning_embedding_channels: None = None,
     ) -> None:
         super().__init__(
             patch_size=patch_size,

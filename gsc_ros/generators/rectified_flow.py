@@ -23,6 +23,17 @@ def interpolate(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     return (1 - t) * x + t * noise
 
 
+def matching_loss(velocity: Tensor, x: Tensor, noise: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Flow matching (eq. 6): the squared distance of the predicted ``velocity`` (B,...) from n - x, in the mean.
+
+    ``weight`` (B,) counts samples differently: t**2 makes it the squared error of the predicted x.
+    """
+    squared = (velocity.float() - (noise - x).float()).square()
+    if weight is not None:
+        squared = weight.view(-1, *[1] * (x.dim() - 1)) * squared
+    return squared.mean()
+
+
 def noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     """Gaussian noise (B,3,h,w) of unit variance, mostly the same in R, G and B.
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from gsc_ros.captioners.descriptor import DescriptorCaptioner
 from gsc_ros.generators.flow_network import RESIDUAL_SCALE, FlowNetwork
 from gsc_ros.generators.nano_flow import MAX_STEPS
-from gsc_ros.generators.rectified_flow import interpolate, noise, timesteps
+from gsc_ros.generators.rectified_flow import interpolate, matching_loss, noise, timesteps, velocity
 from gsc_ros.generators.text_embedding import bag_of_words
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.nano import NanoLatents
@@ -103,8 +103,9 @@ def train(config: FlowTraining, codec: NanoCodec, report: loop.Report) -> FlowNe
         bags = bag_of_words(captions).to(config.device)
         with config.wide_layers():
             guidance = network.guidance(fidelity, control, codec.condition(level, sent), bags)
-            predicted = network(interpolate(residual, start, t), t, guidance).float()
-        error = (predicted - residual).square().mean()
+            noisy = interpolate(residual, start, t)
+            predicted = network(noisy, t, guidance).float()
+        error = matching_loss(velocity(noisy, predicted, t), residual, start, weight=t.square())
         painted = fidelity + RESIDUAL_SCALE * predicted
         unlike = texture_difference(painted, x) / RESIDUAL_SCALE
         return error + config.texture * unlike, {"squared_error": error, "texture": unlike}

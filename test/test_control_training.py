@@ -1,0 +1,232 @@
+"""The control branch: its cache, that a killed training goes on as if nothing had been, and that it learns."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from gsc_ros.cli.main import run
+
+pytestmark = pytest.mark.usefixtures("paper_packages")
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def dataset(photographs, tmp_path_factory) -> Path:
+    """The four photographs with captions beside them."""
+    folder = tmp_path_factory.mktemp("dataset")
+    shutil.copytree(photographs, folder, dirs_exist_ok=True)
+    lines = [json.dumps({"file": path.name, "caption": "a rock on the road"}) for path in sorted(folder.glob("*.png"))]
+    (folder / "captions.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(calibrated, tiny_flux, dataset, tmp_path_factory) -> Path:
+    """A configuration of `gsc train control` for tiny models."""
+    folder = tmp_path_factory.mktemp("control")
+    profile = yaml.safe_load((calibrated / "profile.yaml").read_text()) | {"weights": str(calibrated)}
+    profile["flux"] = {"base": str(tiny_flux), "dtype": "float32", "max_text_tokens": 8}
+    (folder / "profile.yaml").write_text(yaml.safe_dump(profile))
+    content = {
+        "profile": str(folder / "profile.yaml"), "data": [{"root": str(dataset), "count": 4}], "side": SIDE,
+        "cache": str(folder / "cache"), "out": str(folder / "run"),
+        "training": {"steps": 2, "precision": "no", "save_every": 2, "accumulation": 2}, "validation": {"counts": [2], "steps": 2},
+    }  # fmt: skip
+    (folder / "config.yaml").write_text(yaml.safe_dump(content))
+    assert (
+        run(["train", "control", "--config", str(folder / "config.yaml"), "--stage", "cache", "--device", "cpu"]) == 0
+    )
+    return folder / "config.yaml"
+
+
+@pytest.fixture(scope="module")
+def cache(config):
+    from gsc_ros.training.control_cache import Cache
+
+    return Cache(config.parent / "cache")
+
+
+@pytest.fixture(scope="module")
+def latents(config):
+    from gsc_ros.latents import load_latents
+    from gsc_ros.profiles import load_profile
+
+    return load_latents(load_profile(config.parent / "profile.yaml"))
+
+
+def flux(folder: Path):
+    from diffusers import FluxTransformer2DModel
+
+    return FluxTransformer2DModel.from_pretrained(folder / "transformer")
+
+
+def settings_of(out: Path, **changes):
+    from gsc_ros.training.control import ControlTraining
+
+    return ControlTraining(out=out, **({"precision": "no", "save_every": 2, "accumulation": 2} | changes))
+
+
+def test_the_cache_holds_what_the_models_make_of_the_images(cache, latents, dataset) -> None:
+    from gsc_ros.latents.quantised import luma
+    from gsc_ros.latents.selection import ssim_scores
+    from gsc_ros.training.control_cache import square
+    from gsc_ros.training.images import read_rgb
+
+    assert cache.count == 4
+    image = square(read_rgb(cache.files[2]), SIDE)
+    sample = cache[2]
+    assert sample.x.shape == ((SIDE // 16) ** 2, 16)
+    assert sample.y.shape == (320, SIDE // 16, SIDE // 16)
+    planes = latents.analyse(latents.tensor(image))
+    assert torch.allclose(sample.y[7].float(), torch.from_numpy(planes[7]), atol=0.02)
+    scores = ssim_scores(planes, luma(image))
+    assert int(sample.ranked[0]) == max(scores, key=lambda channel: scores[channel])
+    assert sample.tokens.shape == (8, 32)
+
+
+def test_a_cache_is_resumed_and_one_of_something_else_is_refused(
+    config, dataset, tmp_path, monkeypatch, capsys
+) -> None:
+    from gsc_ros.training import control_cache
+
+    monkeypatch.setattr(control_cache, "SHARD", 2)
+    content = yaml.safe_load(config.read_text()) | {"cache": str(tmp_path / "cache")}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+    arguments = ["train", "control", "--config", str(tmp_path / "config.yaml"), "--stage", "cache", "--device", "cpu"]
+    assert run(arguments) == 0
+    first, second = sorted((tmp_path / "cache").glob("shard-*"))
+    before, whole = first.stat().st_mtime_ns, second.read_bytes()
+    second.unlink()
+    with pytest.raises(ValueError, match="not complete"):
+        control_cache.Cache(tmp_path / "cache")
+    assert run(arguments) == 0
+    assert first.stat().st_mtime_ns == before
+    assert second.read_bytes() == whole
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content | {"side": 80}))
+    assert run(arguments) == 1
+    assert "other images, captions or models" in capsys.readouterr().err
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content | {"data": [{"root": str(dataset), "count": 5}]}))
+    assert run(arguments) == 1
+    assert "5 are asked for" in capsys.readouterr().err
+
+
+def test_a_killed_training_goes_on_as_if_nothing_had_been(cache, latents, tiny_flux, tmp_path) -> None:
+    from gsc_ros.training.control import train
+
+    def weights(out: Path, *stops: int) -> dict[str, torch.Tensor]:
+        for steps in stops:
+            branch = train(
+                settings_of(out, steps=steps, ema=0.9), cache, latents.step, flux(tiny_flux), lambda step, figures: None
+            )
+        return branch.state_dict()
+
+    whole, resumed = weights(tmp_path / "whole", 4), weights(tmp_path / "resumed", 2, 4)
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+    start = weights(tmp_path / "start", 2)
+    assert any(not torch.equal(value, start[name]) for name, value in whole.items())
+
+
+def test_the_branch_alone_learns_and_flux_stays(cache, latents, tiny_flux, tmp_path) -> None:
+    from gsc_ros.training.control import train
+
+    transformer = flux(tiny_flux)
+    before = {name: value.clone() for name, value in transformer.state_dict().items()}
+    train(settings_of(tmp_path, steps=2), cache, latents.step, transformer, lambda step, figures: None)
+    assert all(torch.equal(value, before[name]) for name, value in transformer.state_dict().items())
+
+
+def test_what_a_pass_sees_depends_on_its_number_alone(cache, latents, tmp_path) -> None:
+    from gsc_ros.training.control import draw
+
+    sizes = torch.from_numpy(latents.step)
+    settings = settings_of(tmp_path, batch=3)
+    one, same, other = (draw(cache, sizes, settings, at) for at in (11, 11, 12))
+    for field in dataclasses.fields(one):
+        assert torch.equal(getattr(one, field.name), getattr(same, field.name))
+    assert not torch.equal(one.noise, other.noise)
+    fixed = draw(cache, sizes, settings_of(tmp_path, batch=8, channels=4, drop_latent=0.0), 0)
+    assert fixed.condition[:, 0, 320:].sum(dim=1).tolist() == [4.0] * 8
+    none = draw(cache, sizes, settings_of(tmp_path, batch=2, drop_latent=1.0, drop_text=1.0), 0)
+    assert not none.condition.any()
+    assert torch.equal(none.tokens[0], cache.silent[0])
+
+
+def test_it_learns_to_paint_what_the_latent_says(cache, latents, tiny_flux, tmp_path) -> None:
+    """Four photographs by heart: each picture nearer to its own source than to the others, and not with another's latent."""
+    from diffusers import FluxPipeline
+
+    from gsc_ros.generators.flux import FluxGenerator, FluxSettings
+    from gsc_ros.generators.flux_control import condition_of
+    from gsc_ros.training.control import train
+
+    settings = settings_of(
+        tmp_path, steps=400, batch=4, accumulation=1, learning_rate=4e-3, warm_up=20, channels=16, drop_text=0.0, drop_latent=0.0,
+        save_every=400, checkpointing=False,
+    )  # fmt: skip
+    losses: list[float] = []
+    branch = train(
+        settings,
+        cache,
+        latents.step,
+        flux(tiny_flux),
+        lambda step, figures: losses.append(figures["loss"]),
+        guidance=3.5,
+    )
+    assert losses[-1] < 0.8 * losses[0]
+    pipeline = FluxPipeline.from_pretrained(tiny_flux)
+    generator = FluxGenerator(pipeline, branch.eval(), latents, FluxSettings(base=str(tiny_flux), dtype="float32"))
+    sources = torch.stack([cache[index].x for index in range(4)])
+
+    def painted(index: int) -> torch.Tensor:
+        sample = cache[index]
+        sent = torch.zeros(1, 320)
+        sent[0, sample.ranked[:16].long()] = 1
+        condition = condition_of((sample.y.float().round()[None] * sent[:, :, None, None]), sent)
+        with torch.inference_mode():
+            return generator.denoise(
+                sample.tokens[None], sample.pooled[None], condition, (SIDE, SIDE), 8, [torch.Generator().manual_seed(3)]
+            )[0]
+
+    pictures = torch.stack([painted(index) for index in range(4)])
+    distance = (pictures[:, None] - sources[None]).square().mean(dim=(2, 3))
+    assert distance.argmin(dim=1).tolist() == [0, 1, 2, 3]
+    own, swapped = distance.diagonal(), distance.roll(1, dims=0).diagonal()
+    assert (own < swapped).all()
+
+
+def test_the_command_trains_validates_and_goes_on(config, capsys) -> None:
+    arguments = ["train", "control", "--config", str(config), "--stage", "train", "--device", "cpu"]
+    assert run(arguments) == 0
+    out = config.parent / "run"
+    assert (out / "control" / "config.json").is_file()
+    assert (out / "validation" / "step-2.png").is_file()
+    assert run([*arguments, "--steps", "4"]) == 0
+    assert [path.name for path in out.glob("state-*")] == ["state-4"]
+    lines = (out / "validation" / "points.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["step", "2", "4"]
+    assert "name it in the profile" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"stepps": 1}, "unknown setting stepps"),
+        ({"training": {"stepps": 1}}, "unknown setting stepps"),
+        ({"training": {"precision": "fp4"}}, "no and bf16"),
+        ({"cache": "nowhere"}, "--stage cache"),
+    ],
+)
+def test_a_configuration_that_cannot_work_is_refused_in_one_line(config, tmp_path, capsys, change, said) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | change))
+    assert run(["train", "control", "--config", str(path), "--stage", "train", "--device", "cpu"]) in (1, 2)
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
