@@ -167,8 +167,8 @@ def test_it_learns_to_paint_what_the_latent_says(cache, latents, tiny_flux, tmp_
     from gsc_ros.training.control import train
 
     settings = settings_of(
-        tmp_path, steps=400, batch=4, accumulation=1, learning_rate=4e-3, warm_up=20, channels=16, drop_text=0.0, drop_latent=0.0,
-        save_every=400, checkpointing=False,
+        tmp_path, steps=250, batch=4, accumulation=1, learning_rate=1e-2, warm_up=20, channels=16, drop_text=0.0, drop_latent=0.0,
+        save_every=250, checkpointing=False,
     )  # fmt: skip
     losses: list[float] = []
     branch = train(

@@ -81,7 +81,7 @@ class LatentControl(FluxControlNetModel):
             for index in range(count):
                 source = transformer.get_submodule(f"{name}.{index}")
                 branch.get_submodule(f"{name}.{index}").load_state_dict(source.state_dict())
-        return branch.to(transformer.dtype)
+        return branch if branch.dtype == transformer.dtype else branch.to(transformer.dtype)
 
     def guide(self, transformer: FluxTransformer2DModel, condition: Tensor, inputs: dict[str, Any]) -> dict[str, Any]:
         """What ``transformer`` is to be given beside ``inputs``: residuals for its first blocks, zero for the others.

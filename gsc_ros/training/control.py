@@ -160,8 +160,12 @@ def train(
     set_seed(settings.seed)
     accelerator = Accelerator(mixed_precision=settings.precision, gradient_accumulation_steps=settings.accumulation)
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
-    transformer = transformer.to(accelerator.device, dtype).eval().requires_grad_(False)
-    branch = LatentControl.copy_of(transformer).float().train()
+    if transformer.dtype != dtype:
+        transformer.to(dtype)
+    transformer.to(accelerator.device).eval().requires_grad_(False)
+    branch = LatentControl.copy_of(transformer).train()
+    if branch.dtype != torch.float32:
+        branch.float()
     if settings.checkpointing:
         transformer.enable_gradient_checkpointing()
         branch.enable_gradient_checkpointing()
@@ -199,7 +203,7 @@ def train(
             average.step(branch.parameters())
         if (step + 1) % REPORT_EVERY == 0 or step + 1 == settings.steps:
             count = (step % REPORT_EVERY) + 1
-            report(step + 1, {"loss": float(total) / count, "learning_rate": warm_up.get_last_lr()[0]})
+            report(step + 1, {"loss": float(total) / count, "learning_rate": float(warm_up.get_last_lr()[0])})
             total.zero_()
         if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
             result = _save(accelerator, settings, branch, average, step + 1)
