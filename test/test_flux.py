@@ -329,3 +329,34 @@ def test_schnell_has_no_guidance(tmp_path, profile_path) -> None:
     path = with_flux(profile_path, tmp_path, base=str(base), control=str(tmp_path / "control"))
     packet = Encoder.load(path).encode(scene(1, 64, 64)).packet
     assert Decoder.load(path).decode(packet).image.shape == (64, 64, 3)
+
+
+def test_the_full_size_benchmark_runs_on_tiny_modules(capsys) -> None:
+    from gsc_ros.cli.main import run
+
+    assert (
+        run(
+            [
+                "bench",
+                "generate",
+                "--random-weights",
+                "--size",
+                "tiny",
+                "--frames",
+                "64x48",
+                "--steps",
+                "1,2",
+                "--device",
+                "cpu",
+            ]
+        )
+        == 0
+    )
+    printed = capsys.readouterr().out
+    assert printed.count("| denoise | 64x48") == 2
+    assert "| VAE | 64x48" in printed
+    assert "| caption | 64x48 | 64 |" in printed
+    assert run(["bench", "train", "--random-weights", "--size", "tiny", "--side", "64", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.count("| training step") == 2
+    assert run(["bench", "train", "--random-weights", "--device", "cpu"]) == 2
+    assert "needs a GPU" in capsys.readouterr().err

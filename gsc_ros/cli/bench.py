@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 from gsc_ros.cli.errors import CommandError, UsageError
 
@@ -53,7 +54,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     soak.add_argument(
         "--domain", type=int, default=60, help="ROS domain of the robot's side; the base has the next one"
     )
-    for sub in (codecs, speed, text, confidence, memory, choice, soak):
+    generate = kinds.add_parser("generate", help="seconds and memory of FLUX with its branch, and of the captioner")
+    generate.add_argument(
+        "--frames", default="512x512,1216x352,1024x768,2048x1024", help="sizes, e.g. 512x512,1216x352"
+    )
+    generate.add_argument("--steps", default="4,8,28", help="of the flow, e.g. 4,8,28")
+    generate.add_argument("--compile", action="store_true", help="with torch.compile")
+    train = kinds.add_parser("train", help="seconds and memory of a step of `gsc train control`")
+    train.add_argument("--side", type=int, default=512)
+    for sub in (generate, train):
+        sub.add_argument(
+            "--random-weights", action="store_true", required=True, help="the only way there is: nothing is downloaded"
+        )
+        sub.add_argument("--size", choices=["flux-dev", "tiny"], default="flux-dev")
+        sub.add_argument("--device", default=None, help="cpu or cuda; the default is cuda where there is one")
+    for sub in (codecs, speed, text, confidence, memory, choice, soak, generate, train):
         sub.add_argument("--profile", default="nano")
         sub.add_argument("--json", action="store_true")
 
@@ -67,6 +82,8 @@ def run(options: argparse.Namespace) -> None:
         "memory": _memory,
         "choice": _choice,
         "soak": _soak,
+        "generate": _generate,
+        "train": _train,
     }[options.kind](options)
 
 
@@ -101,6 +118,74 @@ def _codecs(options: argparse.Namespace) -> None:
     for row in rows:
         print(
             f"| {row.codec} | {row.budget} | {row.bytes:.0f} | {row.max_bytes} | {row.over} of {row.images} | {row.psnr:.2f} | {row.ms_ssim:.3f} | {row.gradient_energy:.2f} |"
+        )
+
+
+def _full_size(options: argparse.Namespace) -> tuple[str, Any]:
+    """Device and type; raises UsageError for full-size models without a GPU."""
+    import torch
+
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cpu" and options.size == "flux-dev":
+        raise UsageError("--size flux-dev needs a GPU, and torch sees none here; --size tiny runs anywhere")
+    return device, torch.bfloat16 if device.startswith("cuda") else torch.float32
+
+
+def _generate(options: argparse.Namespace) -> None:
+    device, dtype = _full_size(options)
+    from gsc_ros.evaluation import paper_bench
+
+    try:
+        frames = [
+            (int(width), int(height)) for width, height in (part.split("x") for part in options.frames.split(","))
+        ]
+    except ValueError as error:
+        raise UsageError(f"--frames {options.frames}: sizes separated by commas, e.g. 512x512,1216x352") from error
+    steps = _numbers(options.steps, "--steps", "4,8,28")
+    rows = list(paper_bench.generate(options.size, frames, steps, device=device, dtype=dtype, compiled=options.compile))
+    paper_bench.free()
+    captioner = "qwen2.5-vl-7b" if options.size == "flux-dev" else "tiny"
+    width, height = frames[0]
+    rows.append(paper_bench.caption(captioner, width=width, height=height, device=device, dtype=dtype))
+    _print_timings(options, device, rows)
+
+
+def _train(options: argparse.Namespace) -> None:
+    device, dtype = _full_size(options)
+    if options.side < 16 or options.side % 16:
+        raise UsageError(f"--side {options.side}: a multiple of 16 pixels")
+    from gsc_ros.evaluation import paper_bench
+
+    rows = []
+    for checkpointing in (True, False):
+        try:
+            rows.append(
+                paper_bench.train(
+                    options.size, side=options.side, device=device, dtype=dtype, checkpointing=checkpointing
+                )
+            )
+        except RuntimeError as error:
+            if "out of memory" not in str(error):
+                raise
+            print(f"without checkpointing of gradients: {str(error).splitlines()[0]}")
+        paper_bench.free()
+    _print_timings(options, device, rows)
+
+
+def _print_timings(options: argparse.Namespace, device: str, rows: list[Any]) -> None:
+    import torch
+
+    if options.json:
+        print(json.dumps([dataclasses.asdict(row) for row in rows]))
+        return
+    print(
+        f"{options.size} with random weights on {torch.cuda.get_device_name() if device.startswith('cuda') else 'a CPU'}\n"
+    )
+    print("| what | size | steps or tokens | seconds | seconds for each | peak GiB |")
+    print("|---|---|---|---|---|---|")
+    for row in rows:
+        print(
+            f"| {row.what} | {row.size} | {row.steps or ''} | {row.seconds:.3f} | {row.seconds / max(1, row.steps):.4f} | {row.peak_gib:.1f} |"
         )
 
 

@@ -1,0 +1,257 @@
+"""How long the full-size models take and what memory they need, with random weights: nothing is downloaded."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from gsc_ros.latents.quantised import QuantisedLatents
+
+FLUX = {
+    "flux-dev": {
+        "transformer": {
+            "in_channels": 64, "num_layers": 19, "num_single_layers": 38, "attention_head_dim": 128, "num_attention_heads": 24,
+            "joint_attention_dim": 4096, "pooled_projection_dim": 768, "guidance_embeds": True, "axes_dims_rope": (16, 56, 56),
+        },
+        "vae": {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 16, "norm_num_groups": 32},
+        "tokens": 512,
+    },
+    "tiny": {
+        "transformer": {
+            "in_channels": 64, "num_layers": 5, "num_single_layers": 3, "attention_head_dim": 16, "num_attention_heads": 2,
+            "joint_attention_dim": 32, "pooled_projection_dim": 32, "guidance_embeds": True, "axes_dims_rope": (4, 6, 6),
+        },
+        "vae": {"block_out_channels": (8, 8, 8, 8), "layers_per_block": 1, "latent_channels": 16, "norm_num_groups": 4},
+        "tokens": 16,
+    },
+}  # fmt: skip
+QWEN = {
+    "qwen2.5-vl-7b": (
+        {
+            "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
+            "num_key_value_heads": 4, "vocab_size": 152064,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
+        },
+        {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 3584},
+    ),
+    "tiny": (
+        {
+            "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "num_key_value_heads": 2, "vocab_size": 152064,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]},
+        },
+        {"depth": 2, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 32, "fullatt_block_indexes": [1]},
+    ),
+}  # fmt: skip
+IMAGE_PAD, VISION_START = 151655, 151652
+CAPTION_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One row: what was done, seconds for each, and the most memory of the device it took in GiB (nan on a CPU)."""
+
+    what: str
+    size: str
+    steps: int
+    seconds: float
+    peak_gib: float
+
+
+@contextmanager
+def _built_on(device: str, dtype: torch.dtype) -> Iterator[None]:
+    """Modules are made on ``device`` in ``dtype`` at once: full-size ones do not fit main memory in float32."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _fill(module: Any) -> Any:
+    """Random weights of a size that keeps activations finite; zero-initialised layers too, so that nothing is skipped."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=0.02)
+    return module.eval()
+
+
+def pipeline_of(size: str, device: str, dtype: torch.dtype) -> Any:
+    """A FluxPipeline of ``size`` without its text encoders, whose output is kept for captions that repeat."""
+    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+
+    shape: dict[str, Any] = FLUX[size]
+    with _built_on(device, dtype):
+        transformer = _fill(FluxTransformer2DModel(**shape["transformer"]))
+        vae = _fill(
+            AutoencoderKL(
+                down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, **shape["vae"],
+                use_quant_conv=False, use_post_quant_conv=False, scaling_factor=0.3611, shift_factor=0.1159,
+            )
+        )  # fmt: skip
+    pipeline = FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0),
+        vae=vae, text_encoder=None, tokenizer=None, text_encoder_2=None, tokenizer_2=None, transformer=transformer,
+    )  # fmt: skip
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _timed(work: Callable[[], Any], device: str, repeats: int) -> tuple[float, float]:
+    """Median seconds after one call that warms up, and peak GiB."""
+    on_gpu = device.startswith("cuda")
+    work()
+    if on_gpu:
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        if on_gpu:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    peak = torch.cuda.max_memory_allocated() / 2**30 if on_gpu else float("nan")
+    return sorted(times)[len(times) // 2], peak
+
+
+def generate(
+    size: str,
+    frames: Sequence[tuple[int, int]],
+    steps: Sequence[int],
+    *,
+    device: str,
+    dtype: torch.dtype,
+    compiled: bool,
+    repeats: int = 3,
+) -> Iterator[Timing]:
+    """Seconds of a frame of each of ``frames`` (width, height): denoising with the branch, and the VAE."""
+    from gsc_ros.generators.flux import TILED_PIXELS, FluxGenerator, FluxSettings
+    from gsc_ros.generators.flux_control import LATENT_CHANNELS, LatentControl, condition_of
+
+    shape: dict[str, Any] = FLUX[size]
+    pipeline = pipeline_of(size, device, dtype)
+    with _built_on(device, dtype):
+        branch = _fill(LatentControl.copy_of(pipeline.transformer))
+    if compiled:
+        pipeline.transformer.compile()
+        branch.compile()
+    # Neither denoising nor the VAE asks for the latents: the condition is made up here.
+    generator = FluxGenerator(
+        pipeline, branch, cast(QuantisedLatents, None), FluxSettings(base="random"), device=device
+    )
+    for width, height in frames:
+        rows, columns = -(-height // 16), -(-width // 16)
+        tokens = torch.randn(
+            1, shape["tokens"], shape["transformer"]["joint_attention_dim"], device=device, dtype=dtype
+        )
+        pooled = torch.randn(1, shape["transformer"]["pooled_projection_dim"], device=device, dtype=dtype)
+        sent = torch.zeros(1, LATENT_CHANNELS, device=device)
+        sent[0, :4] = 1
+        y = torch.randn(1, LATENT_CHANNELS, rows, columns, device=device, dtype=dtype) * sent[:, :, None, None].to(
+            dtype
+        )
+        condition = condition_of(y, sent)
+
+        def denoise(
+            count: int, tokens: Tensor = tokens, pooled: Tensor = pooled, condition: Tensor = condition,
+            grid: tuple[int, int] = (16 * rows, 16 * columns),
+        ) -> Tensor:  # fmt: skip
+            with torch.inference_mode():
+                return generator.denoise(tokens, pooled, condition, grid, count, [torch.Generator().manual_seed(0)])
+
+        for count in steps:
+            seconds, peak = _timed(lambda count=count: denoise(count), device, repeats)  # type: ignore[misc]
+            yield Timing("denoise", f"{width}x{height}", count, seconds, peak)
+        packed = denoise(1)
+
+        def decode(packed: Tensor = packed, grid: tuple[int, int] = (16 * rows, 16 * columns)) -> Any:
+            with torch.inference_mode():
+                return generator.decode(packed, *grid)
+
+        seconds, peak = _timed(decode, device, repeats)
+        tiled = " in tiles" if 256 * rows * columns >= TILED_PIXELS else ""
+        yield Timing(f"VAE{tiled}", f"{width}x{height}", 0, seconds, peak)
+
+
+def train(size: str, *, side: int, device: str, dtype: torch.dtype, checkpointing: bool, repeats: int = 3) -> Timing:
+    """Seconds of one optimiser step of the branch at batch 1 without accumulation, as ``gsc train control`` takes it."""
+    from gsc_ros.generators.flux_control import LATENT_CHANNELS, LatentControl, condition_of
+    from gsc_ros.generators.rectified_flow import interpolate, matching_loss
+    from gsc_ros.training.control import Guided
+
+    shape: dict[str, Any] = FLUX[size]
+    transformer = pipeline_of(size, device, dtype).transformer.requires_grad_(False)
+    with _built_on(device, dtype):
+        branch = _fill(LatentControl.copy_of(transformer))
+    branch = branch.float().train()
+    if checkpointing:
+        transformer.enable_gradient_checkpointing()
+        branch.enable_gradient_checkpointing()
+    guided = Guided(transformer, branch, guidance=1.0, side=side)
+    optimizer = torch.optim.AdamW(branch.parameters(), lr=4e-5, weight_decay=0.01)
+    grid = side // 16
+    tokens = torch.randn(1, shape["tokens"], shape["transformer"]["joint_attention_dim"], device=device, dtype=dtype)
+    pooled = torch.randn(1, shape["transformer"]["pooled_projection_dim"], device=device, dtype=dtype)
+    y = torch.randn(1, LATENT_CHANNELS, grid, grid, device=device, dtype=dtype)
+    condition = condition_of(y, torch.ones(1, LATENT_CHANNELS, device=device))
+    x = torch.randn(1, grid * grid, shape["transformer"]["in_channels"], device=device)
+    noise, t = torch.randn_like(x), torch.full((1,), 0.5, device=device)
+
+    def step() -> None:
+        with torch.autocast(device.split(":")[0], dtype, enabled=dtype != torch.float32):
+            loss = matching_loss(guided(interpolate(x, noise, t).to(dtype), t, tokens, pooled, condition), x, noise)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    seconds, peak = _timed(step, device, repeats)
+    return Timing("training step" + (", checkpointed" if checkpointing else ""), f"{side}x{side}", 1, seconds, peak)
+
+
+def caption(size: str, *, width: int, height: int, device: str, dtype: torch.dtype, repeats: int = 3) -> Timing:
+    """Seconds of a caption of CAPTION_TOKENS tokens of one image; ``steps`` are the tokens."""
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    text, vision = QWEN[size]
+    config = Qwen2_5_VLConfig(
+        text_config=text, vision_config=vision, image_token_id=IMAGE_PAD, vision_start_token_id=VISION_START
+    )
+    with _built_on(device, dtype):
+        model = _fill(Qwen2_5_VLForConditionalGeneration(config))
+    rows, columns = 2 * round(height / 28), 2 * round(width / 28)
+    pads = rows * columns // 4
+    ids = torch.tensor([[1] * 8 + [VISION_START] + [IMAGE_PAD] * pads + [2] * 24], device=device)
+    inputs = {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "mm_token_type_ids": (ids == IMAGE_PAD).long(),
+        "pixel_values": torch.randn(rows * columns, 3 * 2 * 14 * 14, device=device, dtype=dtype),
+        "image_grid_thw": torch.tensor([[1, rows, columns]], device=device),
+    }
+
+    def answer() -> Tensor:
+        with torch.inference_mode():
+            return model.generate(
+                **inputs, max_new_tokens=CAPTION_TOKENS, min_new_tokens=CAPTION_TOKENS, do_sample=False
+            )
+
+    seconds, peak = _timed(answer, device, repeats)
+    return Timing("caption", f"{width}x{height}", CAPTION_TOKENS, seconds, peak)
+
+
+def free() -> None:
+    """Give memory back between two measurements."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
