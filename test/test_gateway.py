@@ -296,3 +296,29 @@ def test_frames_cross_zenoh(sides, encoder, photograph) -> None:
     base.start("gateway", "side:=base", "transport:=zenoh", f"local:={endpoint}")
     robot.start("gateway", "side:=robot", "transport:=zenoh", f"remote:={endpoint}")
     crosses(robot, base, encoder.for_another_camera(), photograph)
+
+
+def test_ten_cameras_share_one_link(sides, photograph) -> None:
+    """Every one of them is seen, again and again, with stamps of its own, and none is starved by another."""
+    import cv2
+
+    robot, base = sides
+    names = [f"/camera{index}" for index in range(10)]
+    cameras_parameter = f"cameras:=[{', '.join(names)}]"
+    small = cv2.resize(photograph, (160, 120), interpolation=cv2.INTER_AREA)
+    robot_port, base_port = free_port(), free_port()
+    robot.start("compressor", cameras_parameter, "max_bits_per_second:=16000.0", "max_bytes_per_frame:=100")
+    link = ("max_bits_per_second:=16000.0", cameras_parameter)
+    robot.start("gateway", "side:=robot", f"local:=127.0.0.1:{robot_port}", f"remote:=127.0.0.1:{base_port}", *link)
+    base.start("gateway", "side:=base", f"local:=127.0.0.1:{base_port}", f"remote:=127.0.0.1:{robot_port}", *link)
+    base.start("reconstructor", cameras_parameter)
+    shown = {name: base.hear(Image, f"{name}/gsc/image_raw") for name in names}
+    cameras = {name: Camera(robot, small, name) for name in names}
+    parts = [camera.tick for camera in cameras.values()] + [robot.spin, base.spin]
+    until(lambda: min(len(pictures) for pictures in shown.values()) >= 4, "four pictures of each camera", *parts)
+    for name, pictures in shown.items():
+        stamps = [stamp_of(picture) for picture in pictures]
+        assert set(stamps) <= cameras[name].stamps
+        assert stamps == sorted(stamps)
+    counts = [len(pictures) for pictures in shown.values()]
+    assert max(counts) <= 3 * min(counts)

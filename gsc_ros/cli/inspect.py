@@ -19,11 +19,12 @@ def run(options: argparse.Namespace) -> None:
     from gsc_ros.entropy.channels import ChannelCoder, ChannelTables
     from gsc_ros.entropy.text import TextCoder, TextTable
     from gsc_ros.frame import TextMode
+    from gsc_ros.latents import layout_of
     from gsc_ros.latents.geometry import Geometry
-    from gsc_ros.latents.layout import LatentLayout
     from gsc_ros.profiles import load_profile
 
-    profile, layout = load_profile(options.profile), LatentLayout()
+    profile = load_profile(options.profile)
+    layout = layout_of(profile)
     frame = unpack(packet, channel_count=layout.channels)
     fields = {
         "version": VERSION,
