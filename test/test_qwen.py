@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
@@ -250,3 +252,17 @@ def test_a_profile_names_its_captioner(folder, calibrated, tmp_path) -> None:
     encoder = Encoder.load(tmp_path / "profile.yaml")
     encoded = encoder.encode(scene(1, 64, 64), EncodeSettings(caption_mode="model"))
     assert encoded.caption == encoder.captioner.caption(scene(1, 64, 64))
+
+
+def test_it_works_without_torchvision(folder) -> None:
+    program = f"""
+import sys
+sys.modules["torchvision"] = None
+import numpy as np
+from gsc_ros.captioners.qwen_vl import QwenVlCaptioner
+captioner = QwenVlCaptioner.load({str(folder)!r}, dtype="float32", most_tokens=4)
+captioner.caption(np.zeros((112, 140, 3), np.uint8))
+print("captioned")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.stdout.endswith("captioned\n"), ended.stderr
