@@ -93,15 +93,20 @@ def test_without_a_latent_it_is_the_stock_pipeline_bit_for_bit(both, tiny_flux) 
     assert torch.equal(ours, theirs)
 
 
+def inputs_of(positions: int) -> dict[str, torch.Tensor]:
+    """What the tiny transformer is given beside the control branch's residuals."""
+    return {
+        "hidden_states": torch.randn(1, positions, 16), "timestep": torch.tensor([0.5]), "guidance": torch.tensor([3.5]),
+        "pooled_projections": torch.randn(1, 32), "encoder_hidden_states": torch.randn(1, 16, 32),
+        "txt_ids": torch.zeros(16, 3), "img_ids": torch.zeros(positions, 3),
+    }  # fmt: skip
+
+
 def test_a_branch_before_training_changes_nothing(both, tiny_flux) -> None:
     from gsc_ros.generators.flux_control import condition_of
 
     transformer, branch = branch_of(tiny_flux)
-    inputs = {
-        "hidden_states": torch.randn(1, 24, 16), "timestep": torch.tensor([0.5]), "guidance": torch.tensor([3.5]),
-        "pooled_projections": torch.randn(1, 32), "encoder_hidden_states": torch.randn(1, 16, 32),
-        "txt_ids": torch.zeros(16, 3), "img_ids": torch.zeros(24, 3),
-    }  # fmt: skip
+    inputs = inputs_of(24)
     condition = condition_of(torch.randn(1, 320, 4, 6), torch.ones(1, 320))
     with torch.inference_mode():
         guided = transformer(**inputs, **branch.guide(transformer, condition, inputs), return_dict=False)[0]
@@ -112,11 +117,7 @@ def test_residuals_reach_the_first_blocks_and_no_other(tiny_flux) -> None:
     from gsc_ros.generators.flux_control import condition_of
 
     transformer, branch = branch_of(tiny_flux, spread=0.1)
-    inputs = {
-        "hidden_states": torch.randn(1, 6, 16), "timestep": torch.tensor([0.5]), "guidance": torch.tensor([3.5]),
-        "pooled_projections": torch.randn(1, 32), "encoder_hidden_states": torch.randn(1, 4, 32),
-        "txt_ids": torch.zeros(4, 3), "img_ids": torch.zeros(6, 3),
-    }  # fmt: skip
+    inputs = inputs_of(6)
     condition = condition_of(torch.randn(1, 320, 2, 3), torch.ones(1, 320))
     with torch.inference_mode():
         residuals = branch.guide(transformer, condition, inputs)

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from gsc_ros.latents.layout import LatentLayout
 
 Integers = NDArray[np.int64]
 Exact = NDArray[np.float64]  # whole numbers, all below 2**53
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 UNIT = 12  # weights are integers in units of 2**-UNIT
 FINE = 3  # location and log scale are taken in units of 2**-FINE
@@ -38,6 +40,23 @@ ACTIVITY_LIMITS = (0.01, 0.05, 0.2)  # shares of changed symbols from which the 
 ACTIVITIES = len(ACTIVITY_LIMITS) + 1
 _UNIFORM_BYTE = np.full((1, 256), TOTAL // 256, dtype=np.int64)
 _RING = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if (dy + dx) % 2]
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The libraries behind numpy's matrix products."""
+    return ThreadpoolController()
+
+
+def _on_one_thread(method: Method) -> Method:
+    """``method`` with numpy's products on one thread: small as they are here, on several they take longer, and keep the others from work."""
+
+    @wraps(method)
+    def limited(*arguments: Any, **named: Any) -> Any:
+        with _blas().limit(limits=1, user_api="blas"):
+            return method(*arguments, **named)
+
+    return cast(Method, limited)
 
 
 class ChannelError(CoderError):
@@ -233,6 +252,7 @@ class ChannelCoder:
         self._walk(list(symbols), level, height, width, note, symbols, expected)
         return np.concatenate(rows), np.concatenate(distances)
 
+    @_on_one_thread
     def _walk(
         self,
         channels: Sequence[int],
@@ -244,20 +264,6 @@ class ChannelCoder:
         expected: Expected | None,
     ) -> dict[int, NDArray[np.int64]]:
         """Visit both passes of every channel in coding order; returns what ``visit`` returned."""
-        # Products this small are slower on several threads than on one, and keep the others from work.
-        with _blas().limit(limits=1, user_api="blas"):
-            return self._walked(channels, level, height, width, visit, symbols, expected)
-
-    def _walked(
-        self,
-        channels: Sequence[int],
-        level: int,
-        height: int,
-        width: int,
-        visit: Callable[[Coded, Integers | None], Integers],
-        symbols: Mapping[int, NDArray[np.integer]] | None,
-        expected: Expected | None,
-    ) -> dict[int, NDArray[np.int64]]:
         layout = self._layout
         condition = np.zeros(self.tables.grids[0].condition.shape[2])
         memory = 0 if expected is None else ACTIVITIES
@@ -334,12 +340,6 @@ class ChannelCoder:
                 (chosen_rows, chosen_columns),
                 Coded(channel=channel, rows=scale * 8 + (eighths - 8 * center + 4), center=center),
             )
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    """The libraries behind numpy's matrix products."""
-    return ThreadpoolController()
 
 
 def _finer(plane: Integers) -> Integers:
