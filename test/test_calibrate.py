@@ -175,3 +175,19 @@ def test_the_shipped_paper_profile_says_what_is_missing() -> None:
         load_profile("paper")
     shipped = yaml.safe_load((share_directory() / "config" / "profiles" / "paper.yaml").read_text())
     assert shipped["generator"] == "flux"
+
+
+@pytest.mark.parametrize(
+    "name", ["bmshj2018-factorized", "bmshj2018-hyperprior", "mbt2018-mean", "mbt2018", "elic2022-official"]
+)
+def test_every_codec_that_is_named_gives_320_channels_at_stride_16(paper_packages, name) -> None:
+    from gsc_ros.latents.compressai import analysis_of, model_class
+
+    torch.manual_seed(0)
+    model = model_class(name)() if name == "elic2022-official" else model_class(name)(8, 320)
+    again = analysis_of(name, model.state_dict())
+    x = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        y = again(x)
+        assert torch.equal(y, model.g_a(x))
+    assert y.shape == (1, 320, 4, 6)
