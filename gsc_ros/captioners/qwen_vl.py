@@ -21,6 +21,7 @@ from gsc_ros.weights import check_model
 HINT = "docs/paper.md says how to get the weights"
 MODES = ("full", "offload", "nf4")
 IMAGE_PAD = "<|image_pad|>"
+LEAST_PIXELS = 56 * 56
 MOST_PIXELS = 1 << 20  # an image is averaged down to that: about 1,300 image tokens
 
 
@@ -100,7 +101,9 @@ class QwenVlCaptioner:
         from PIL import Image as Pillow
 
         seen = self._images(
-            images=[Pillow.fromarray(image) for image in images], return_tensors="pt", max_pixels=MOST_PIXELS
+            images=[Pillow.fromarray(image) for image in images],
+            return_tensors="pt",
+            size={"shortest_edge": LEAST_PIXELS, "longest_edge": MOST_PIXELS},
         )
         merged = self._images.merge_size**2
         question = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": self._prompt.text}]}]

@@ -37,8 +37,6 @@ STAGES = {"nano": ("codec", "flow", "memory", "text", "all"), "control": ("cache
 def run(options: argparse.Namespace) -> None:
     if options.stage not in STAGES[options.what]:
         raise UsageError(f"--stage {options.stage}: {', '.join(STAGES[options.what])} are the stages of {options.what}")
-    if not options.config.is_file():
-        raise UsageError(f"no file {options.config}: config/train_{options.what}.yaml is one to begin with")
     if options.what == "control":
         from gsc_ros.cli.train_control import train_control
 
