@@ -133,6 +133,17 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(cache, latents, tiny_f
     assert any(not torch.equal(value, start[name]) for name, value in whole.items())
 
 
+def test_the_loss_after_a_resumption_is_that_of_the_steps_since(cache, latents, tiny_flux, tmp_path) -> None:
+    from gsc_ros.training.control import train
+
+    told: dict[int, float] = {}
+    for steps in (3, 4):
+        note = lambda step, figures: told.update({step: figures["loss"]})  # noqa: E731
+        train(settings_of(tmp_path / "a", steps=steps, save_every=10), cache, latents.step, flux(tiny_flux), note)
+    # Untrained and trained for three tiny steps, the loss is about what noise and data make of it: no fraction of that.
+    assert 0.5 < told[4] / told[3] < 2.0
+
+
 def test_the_branch_alone_learns_and_flux_stays(cache, latents, tiny_flux, tmp_path) -> None:
     from gsc_ros.training.control import train
 

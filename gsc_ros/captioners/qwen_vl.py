@@ -6,6 +6,7 @@ alone: the video half needs torchvision, which a robot has no use for.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ class QwenVlCaptioner:
 
     def __init__(self, model: Any, tokenizer: Any, images: Any, *, length: str, most_tokens: int | None = None) -> None:
         self._model, self._tokenizer, self._images = model, tokenizer, images
+        self._turn = threading.Lock()  # the cameras of a robot share one model
         self._prompt = prompt_of(length)
         self._most_tokens = most_tokens or self._prompt.most_tokens
 
@@ -91,7 +93,7 @@ class QwenVlCaptioner:
     def captions(self, images: Sequence[NDArray[np.uint8]]) -> list[str]:
         """Captions of several images, asked at once."""
         inputs = self.inputs(images)
-        with torch.inference_mode():
+        with self._turn, torch.inference_mode():
             answers = self._model.generate(**inputs, max_new_tokens=self._most_tokens, do_sample=False)
         new = answers[:, inputs["input_ids"].shape[1] :]
         return [tidy(text) for text in self._tokenizer.batch_decode(new, skip_special_tokens=True)]

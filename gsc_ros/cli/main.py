@@ -22,7 +22,7 @@ COMMANDS = {
     "key": "a new pre-shared key for the two gateways of a link",
     "caption": "captions of a folder of images by a vision-language model",
     "calibrate": "a published CompressAI codec made ready for a profile",
-    "train": "train the nano profile",
+    "train": "train the nano profile, or the control branch of FLUX",
     "bench": "measure the codec and its peers",
     "profiles": "the profiles that are installed",
 }

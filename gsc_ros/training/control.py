@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import FluxPipeline
 from torch import Tensor
 
 from gsc_ros.generators.flux_control import LatentControl, condition_of
@@ -121,9 +122,6 @@ class Guided(torch.nn.Module):
     def forward(self, z: Tensor, t: Tensor, tokens: Tensor, pooled: Tensor, condition: Tensor) -> Tensor:
         """The velocity (B,tokens,64) at ``z`` (B,tokens,64) and ``t`` (B,)."""
         transformer = self._frozen[0]
-        ids = torch.zeros(self._grid, self._grid, 3, device=z.device, dtype=z.dtype)
-        ids[..., 1] += torch.arange(self._grid, device=z.device)[:, None]
-        ids[..., 2] += torch.arange(self._grid, device=z.device)[None, :]
         inputs = {
             "hidden_states": z,
             "timestep": t.to(z.dtype),
@@ -131,7 +129,7 @@ class Guided(torch.nn.Module):
             "pooled_projections": pooled,
             "encoder_hidden_states": tokens,
             "txt_ids": torch.zeros(tokens.shape[1], 3, device=z.device, dtype=z.dtype),
-            "img_ids": ids.flatten(0, 1),
+            "img_ids": FluxPipeline._prepare_latent_image_ids(1, self._grid, self._grid, z.device, z.dtype),
         }
         residuals = self.branch.guide(transformer, condition, inputs)
         velocity: Tensor = transformer(**inputs, **residuals, return_dict=False)[0]
@@ -182,7 +180,7 @@ def train(
         accelerator.register_for_checkpointing(average)
     done = _resume(accelerator, settings)
     sizes = torch.from_numpy(np.asarray(step_sizes, dtype=np.float32))
-    total = torch.zeros((), device=accelerator.device)
+    total, counted = torch.zeros((), device=accelerator.device), 0
     for step in range(done, settings.steps):
         for turn in range(settings.accumulation):
             at = (step * settings.accumulation + turn) * accelerator.num_processes + accelerator.process_index
@@ -197,18 +195,16 @@ def train(
                     accelerator.clip_grad_norm_(branch.parameters(), 1.0)
                 optimizer.step()
                 optimizer.zero_grad()
-                total += loss.detach() / settings.accumulation
+                total += loss.detach()
+                counted += 1
         warm_up.step()
         if average is not None:
             average.step(branch.parameters())
         if (step + 1) % REPORT_EVERY == 0 or step + 1 == settings.steps:
-            count = (step % REPORT_EVERY) + 1
-            report(step + 1, {"loss": float(total) / count, "learning_rate": float(warm_up.get_last_lr()[0])})
-            total.zero_()
+            report(step + 1, {"loss": float(total) / counted, "learning_rate": float(warm_up.get_last_lr()[0])})
+            total, counted = torch.zeros_like(total), 0
         if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
-            result = _save(accelerator, settings, branch, average, step + 1)
-            if on_saved is not None and accelerator.is_main_process:
-                on_saved(step + 1, result)
+            _save(accelerator, settings, branch, average, step + 1, on_saved)
     return LatentControl.from_pretrained(settings.out / "control")
 
 
@@ -221,7 +217,14 @@ def _resume(accelerator: Any, settings: ControlTraining) -> int:
     return int(states[-1].name.removeprefix("state-"))
 
 
-def _save(accelerator: Any, settings: ControlTraining, branch: LatentControl, average: Any, step: int) -> LatentControl:
+def _save(
+    accelerator: Any,
+    settings: ControlTraining,
+    branch: LatentControl,
+    average: Any,
+    step: int,
+    on_saved: Callable[[int, LatentControl], None] | None,
+) -> None:
     """Write the state to go on from, whole or not at all, and the branch as it would be used."""
     path, partial = settings.out / f"state-{step}", settings.out / "partial-state"
     accelerator.save_state(str(partial))
@@ -236,7 +239,8 @@ def _save(accelerator: Any, settings: ControlTraining, branch: LatentControl, av
             average.store(branch.parameters())
             average.copy_to(branch.parameters())
         branch.save_pretrained(settings.out / "control")
+        if on_saved is not None:
+            on_saved(step, branch)
         if average is not None:
             average.restore(branch.parameters())
     accelerator.wait_for_everyone()
-    return branch

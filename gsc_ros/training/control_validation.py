@@ -57,8 +57,7 @@ def validate(
             )
             sent = torch.zeros(1, sample.y.shape[0])
             sent[0, kept] = 1
-            device, dtype = sample.tokens.device, generator.pipeline.transformer.dtype
-            device = generator.pipeline.transformer.device
+            device, dtype = generator.pipeline.transformer.device, generator.pipeline.transformer.dtype
             with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 packed = generator.denoise(
                     sample.tokens[None].to(device, dtype), sample.pooled[None].to(device, dtype),
