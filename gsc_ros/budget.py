@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from gsc_ros.latents.quantised import HOLD, Planes, QuantisedLatents, Symbols
 from gsc_ros.memory import Remembered
@@ -75,36 +76,48 @@ def code(
     return Choice(level=level, symbols=symbols, data=data, reference=reference, activity=activity)
 
 
-def fit(
+Attempt = Callable[[int, int, int], Choice]  # of level, number of channels, thrift
+
+
+def attempts(
     latents: QuantisedLatents,
     planes: Planes,
     rank: Callable[[int], list[int]],
     nominal: tuple[int, int],
     *,
-    budget: int,
-    most: int,
     prefix: bool,
     reference: Remembered | None = None,
-    near: int = 16,
-    least: int | None = None,
-) -> Choice | None:
-    """The finest quantisation whose coded channels take at most ``budget`` bytes, or None.
+    keep_all: bool = False,
+) -> Attempt:
+    """Codes a frame in one way or another, each way once.
 
-    ``rank(level)`` names the channels in the order in which they are to be sent, of which at
-    most ``most`` are. With ``reference`` the frame builds on that one. ``near`` is a level that may
-    be about right: the search begins there. None means that not even one channel at the coarsest
-    level fits, or with ``least`` that not all channels at that level do.
+    ``rank(level)`` names the channels in the order in which they are to be sent.
     """
 
-    def attempt(level: int, count: int, thrift: int = 0) -> Choice:
+    @cache
+    def attempt(level: int, count: int, thrift: int) -> Choice:
         chosen = {channel: planes[channel] for channel in rank(level)[:count]}
-        return code(latents, chosen, level, nominal, prefix=prefix, reference=reference, thrift=thrift)
+        return code(
+            latents, chosen, level, nominal, prefix=prefix, reference=reference, thrift=thrift, keep_all=keep_all
+        )
 
+    return attempt
+
+
+def fit(
+    attempt: Attempt, *, levels: int, budget: int, most: int, near: int | None = None, least: int | None = None
+) -> Choice | None:
+    """The finest of ``levels`` at which ``most`` channels take at most ``budget`` bytes, or None.
+
+    Fewer channels are sent where the coarsest level is too large. ``near`` is a level that may be about
+    right: the search begins there. None means that not even one channel at the coarsest level fits,
+    or with ``least`` that not all channels at that level do.
+    """
     best: Choice | None = None
-    low, high = least or 0, latents.levels - 1
-    guess = max(near, low)
+    low, high = least or 0, levels - 1
+    guess = max(levels // 2 if near is None else near, low)
     while low <= high:
-        choice = attempt(guess, most)
+        choice = attempt(guess, most, 0)
         if len(choice.data) <= budget:
             best, low = choice, guess + 1
         else:
@@ -112,8 +125,8 @@ def fit(
         apart = math.log(max(budget, 1) / max(len(choice.data), 1)) / LEVEL_APART
         guess = min(max(guess + math.floor(apart), low), high)
     if best is not None:
-        if best.level + 1 < latents.levels:
-            finer = best.level + (reference is None)
+        if best.level + 1 < levels:
+            finer = best.level + (best.reference is None)
             return _filled(lambda thrift: attempt(finer, most, thrift), budget) or best
         return best
     if least is not None:
@@ -121,7 +134,7 @@ def fit(
     low, high = 1, most - 1
     while low <= high:
         middle = (low + high + 1) // 2
-        choice = attempt(0, middle)
+        choice = attempt(0, middle, 0)
         if len(choice.data) <= budget:
             best, low = choice, middle + 1
         else:

@@ -9,13 +9,14 @@ bytes afford, which tells as much as decoding would, and costs nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.bitstream import pack, subset_bytes
-from gsc_ros.budget import Choice, code, fit
+from gsc_ros.budget import Choice, attempts, fit
 from gsc_ros.frame import MAX_SCALE, Frame
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.quantised import Planes, QuantisedLatents, Symbols, luma
@@ -34,7 +35,7 @@ class ChannelWish:
     max_bytes   for the whole packet; None: ``level`` decides
     channels    C, at most so many
     keep_all    send all C even where some hold nothing
-    reference   an earlier frame to build on, where that saves bytes
+    references  earlier frames; the frame builds on the one most like it, where that saves bytes
     memory      whether later frames will build on this one
     """
 
@@ -43,7 +44,7 @@ class ChannelWish:
     keep_all: bool
     level: int
     selection: str
-    reference: Remembered | None
+    references: Sequence[Remembered]
     memory: bool
 
 
@@ -64,27 +65,23 @@ class ChannelChooser:
         start = 1
         while (height * width) >> (2 * (start - 1)) > COMFORTABLE_PIXELS:
             start += 1
-        reference = wish.reference
-        if reference is not None and (reference.width, reference.height) != (width, height):
-            reference = None
+        references = [r for r in wish.references if (r.width, r.height) == (width, height)]
         coarsest = self._latents.coarsest_level
         least = coarsest if coarsest is None or not wish.memory else 0
 
-        def at(scale: int, base: Remembered | None, least: int | None) -> Choice | None:
-            return self._at_scale(
-                image, Geometry(height, width, scale), head, replace(wish, reference=base), least=least
-            )
+        def at(scale: int, bases: Sequence[Remembered], least: int | None) -> Choice | None:
+            wished = replace(wish, references=[base for base in bases if base.scale == scale])
+            return self._at_scale(image, Geometry(height, width, scale), head, wished, least=least)
 
-        choice, scale = None, start if reference is None else reference.scale
+        choice, scale = None, references[0].scale if references else start
         while choice is None and scale <= MAX_SCALE:
-            base = reference if reference is not None and reference.scale == scale else None
-            choice = at(scale, base, least if scale < MAX_SCALE else None)
+            choice = at(scale, references, least if scale < MAX_SCALE else None)
             scale += choice is None
         if choice is None:
             return head, {}
         if choice.reference is not None and scale > start:
             enough = choice.level // LEVELS_OF_HALF
-            larger = at(scale - 1, None, enough) if enough >= (coarsest or 0) else None
+            larger = at(scale - 1, [], enough) if enough >= (coarsest or 0) else None
             if larger is not None:
                 choice, scale = larger, scale - 1
         self._near = choice.level
@@ -94,7 +91,7 @@ class ChannelChooser:
         self, image: NDArray[np.uint8], geometry: Geometry, head: Frame, wish: ChannelWish, *, least: int | None
     ) -> Choice | None:
         """The best choice at one scale, or None where not one channel fits; with ``least``, where not all at that level do."""
-        latents, nominal, reference = self._latents, geometry.nominal, wish.reference
+        latents, nominal = self._latents, geometry.nominal
         small = geometry.shrink(image, latents.layout)
         planes = latents.analyse(latents.tensor(small))
         prefix = wish.selection == "order"
@@ -104,31 +101,30 @@ class ChannelChooser:
             gain = self._gain_per_bit(planes, level, nominal) if wish.selection == "rate" else {}
             return ranking(wish.selection, scores=scores, gain_per_bit=gain)
 
-        def at(level: int, base: Remembered | None) -> Choice:
-            chosen = {channel: planes[channel] for channel in rank(level)[: wish.channels]}
-            return code(latents, chosen, level, nominal, prefix=prefix, reference=base, keep_all=wish.keep_all)
-
+        reference = min(wish.references, key=lambda r: latents.distance(planes, r.symbols, r.level), default=None)
+        limited = wish.max_bytes is not None
+        keep_all = wish.keep_all and not limited
+        alone, built = (
+            attempts(latents, planes, rank, nominal, prefix=prefix, reference=base, keep_all=keep_all)
+            for base in (None, reference)
+        )
+        near = self._near if limited else wish.level
+        saves = False
+        if reference is not None:
+            # A view that has nothing to do with the earlier one is cheaper on its own.
+            both = (len(attempt(near, wish.channels, 0).data) for attempt in (built, alone))
+            saves = next(both) + REFERENCE_BYTES < next(both)
         if wish.max_bytes is None:
-            alone = at(wish.level, None)
-            if reference is None:
-                return alone
-            built = at(wish.level, reference)
-            return built if len(built.data) + REFERENCE_BYTES < len(alone.data) else alone
+            return (built if saves else alone)(near, wish.channels, 0)
         overhead = len(pack(replace(head, channel_ids=tuple(range(wish.channels)))))
         budget = wish.max_bytes - overhead - (0 if prefix else subset_bytes(head))
-
-        def fitted(base: Remembered | None, near: int) -> Choice | None:
-            return fit(
-                latents, planes, rank, nominal, budget=budget - (0 if base is None else REFERENCE_BYTES),
-                most=wish.channels, prefix=prefix, reference=base, near=near, least=least,
+        choice = None
+        if reference is not None and saves:
+            choice = fit(
+                built, levels=latents.levels, budget=budget - REFERENCE_BYTES,
+                most=wish.channels, near=max(near, reference.level), least=least,
             )  # fmt: skip
-
-        if reference is not None:
-            built_in = fitted(reference, max(self._near, reference.level))
-            # A view that has nothing to do with the earlier one is cheaper on its own.
-            if built_in is not None and len(at(built_in.level, None).data) > len(built_in.data):
-                return built_in
-        return fitted(None, self._near)
+        return choice or fit(alone, levels=latents.levels, budget=budget, most=wish.channels, near=near, least=least)
 
     def _gain_per_bit(self, planes: Planes, level: int, nominal: tuple[int, int]) -> dict[int, float]:
         """Predicted reduction of the squared error by each channel, for each bit that it costs."""

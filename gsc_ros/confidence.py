@@ -13,7 +13,6 @@ the evidence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from safetensors.numpy import load_file, save_file
 
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.nano import Decoded, NanoLatents
+from gsc_ros.latents.quantised import InSteps
 
 SHARPNESS = 3.0
 FILE = "confidence.safetensors"
@@ -76,7 +76,7 @@ class Confidence:
         self,
         decoded: Decoded,
         shown: NDArray[np.uint8] | None,
-        symbols: Mapping[int, NDArray[np.int64]],
+        symbols: InSteps,
         level: int,
         geometry: Geometry,
     ) -> NDArray[np.uint8]:

@@ -26,6 +26,7 @@ from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.quantised import QuantisedLatents, Symbols
 from gsc_ros.memory import Memory, remember
 from gsc_ros.profiles import Profile, load_profile
+from gsc_ros.steady import Shown, Steadier
 
 REMEMBERED_CAPTIONS = 255
 
@@ -56,12 +57,13 @@ class DecodeSettings:
 
 @dataclass(frozen=True)
 class Message:
-    """What a frame says once its payloads are entropy-decoded."""
+    """What a frame says once its payloads are entropy-decoded, and what is painted from it."""
 
     frame: Frame
     caption: str
     caption_lost: bool  # the frame refers to a caption that never arrived
     symbols: Symbols
+    shown: Shown
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class Decoder:
         self.generator = generator
         self._captions: OrderedDict[int, str] = OrderedDict()
         self._memory = Memory()
+        self._steadier = Steadier(latents)
 
     @classmethod
     def load(cls, profile: str | Path | Profile = "nano", *, device: str = "cpu") -> Decoder:
@@ -147,7 +150,8 @@ class Decoder:
         except CoderError as error:
             raise BitstreamError(str(error)) from error
         self._memory.keep(remember(frame, symbols))
-        return Message(frame=frame, caption=caption, caption_lost=lost, symbols=symbols)
+        shown = self._steadier.settle(frame, symbols)
+        return Message(frame=frame, caption=caption, caption_lost=lost, symbols=symbols, shown=shown)
 
     def reconstruct(self, message: Message, settings: DecodeSettings | None = None) -> Reconstruction:
         """The picture of ``message`` with its confidence map; raises ValueError for settings out of range."""
@@ -157,7 +161,7 @@ class Decoder:
         began = time.perf_counter()
         frame = message.frame
         request = Request(
-            symbols=message.symbols, level=frame.level, geometry=Geometry(frame.height, frame.width, frame.scale),
+            symbols=message.shown.values, level=message.shown.level, geometry=message.shown.geometry,
             caption=message.caption, steps=steps, realism=realism, seed=settings.seed,
         )  # fmt: skip
         painted = self.generator.generate(request)

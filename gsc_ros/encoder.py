@@ -159,7 +159,7 @@ class Encoder:
             fingerprint=self.profile.wire_fingerprint, sequence=self._sequence, width=image.shape[1], height=image.shape[0],
             scale=1, level=0, channel_count=self.latents.layout.channels, channel_ids=(), text_mode=mode, text=text, channels=b"",
         )  # fmt: skip
-        reference = self.references.choose(self._sequence, mode=settings.memory, interval=settings.key_interval)
+        references = self.references.candidates(self._sequence, mode=settings.memory, interval=settings.key_interval)
         frame, symbols = self._chooser.choose(
             image,
             head,
@@ -169,7 +169,7 @@ class Encoder:
                 keep_all=settings.channels is not None,
                 level=self.profile.defaults["level"] if settings.level is None else settings.level,
                 selection=settings.selection or self.profile.defaults["selection"],
-                reference=reference,
+                references=references,
                 memory=settings.memory != "off",
             ),
         )

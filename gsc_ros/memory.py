@@ -72,46 +72,50 @@ class Memory:
 
 
 class References:
-    """The sender's choice: an acknowledged frame, the last key frame, or none.
+    """What the sender may build on: acknowledged frames, the last key frame, or nothing.
 
     ``acknowledged`` builds on nothing but what the far side said it has decoded, so that no loss
     ever reaches a later frame. ``key`` builds on the last key frame where nothing was
     acknowledged: it needs no back channel, and a lost key frame costs the frames up to the next.
+    Of several that may be built on, the one most like the view is the sender's to find: after a key
+    frame, which is coarse, a view at rest goes on from the finer ones before it.
     """
 
     def __init__(self) -> None:
         self._memory = Memory()
-        self._acknowledged: int | None = None
+        self._acknowledged: set[int] = set()
         self._key: int | None = None
         self._key_wanted = False
 
     def acknowledge(self, sequence: int) -> None:
         """The far side has decoded frame ``sequence``."""
-        if self._memory.find(sequence) is None:
-            return  # too old, or from before a restart of this side
-        if self._acknowledged is None or (sequence - self._acknowledged) & 0xFFFF < 0x8000:
-            self._acknowledged = sequence
+        if self._memory.find(sequence) is not None:  # else too old, or from before a restart of this side
+            self._acknowledged.add(sequence)
 
     def ask_for_key(self, about: int | None = None) -> None:
         """Let the next frame build on nothing, unless that was done since frame ``about``."""
         if about is None or self._key is None or (about - self._key) & 0xFFFF < 0x8000:
             self._key_wanted = True
+        if about is not None:
+            # The far side lacks a frame that it had acknowledged: it has begun anew.
+            self._acknowledged = {s for s in self._acknowledged if 0 < (s - about) & 0xFFFF < 0x8000}
 
     def key_due(self, sequence: int, interval: int) -> bool:
         """Whether frame ``sequence`` has to be a key frame: asked for, the first, or the interval is over."""
         return self._key_wanted or self._key is None or (sequence - self._key) & 0xFFFF >= interval
 
-    def choose(self, sequence: int, *, mode: str, interval: int) -> Remembered | None:
-        """The frame that ``sequence`` is to build on, or None for a key frame."""
+    def candidates(self, sequence: int, *, mode: str, interval: int) -> list[Remembered]:
+        """The frames that ``sequence`` may build on, the newest first; none where it is to be a key frame."""
         if mode == "off" or self.key_due(sequence, interval):
-            return None
-        for candidate in (self._acknowledged, self._key if mode == "key" else None):
-            if candidate is not None and (sequence - candidate) & 0xFFFF <= REACH:
-                return self._memory.find(candidate)
-        return None
+            return []
+        usable = self._acknowledged or ({self._key} if mode == "key" and self._key is not None else set())
+        near = sorted((sequence - s) & 0xFFFF for s in usable)
+        found = [self._memory.find((sequence - distance) & 0xFFFF) for distance in near if distance <= REACH]
+        return [frame for frame in found if frame is not None]
 
     def sent(self, frame: Remembered, *, key: bool) -> None:
         """``frame`` was sent."""
         self._memory.keep(frame)
+        self._acknowledged = {s for s in self._acknowledged if self._memory.find(s) is not None}
         if key:
             self._key, self._key_wanted = frame.sequence, False

@@ -45,26 +45,35 @@ def test_memory_is_bounded_and_forgets_what_is_out_of_reach() -> None:
 def test_only_what_was_acknowledged_is_built_on() -> None:
     references = References()
     ask = {"mode": "acknowledged", "interval": 60}
+
+    def offered(sequence: int, **changes) -> list[int]:
+        return [frame.sequence for frame in references.candidates(sequence, **ask | changes)]
+
     for sequence in range(3):
-        assert references.choose(sequence, **ask) is None
+        assert offered(sequence) == []
         references.sent(remembered(sequence), key=True)
     references.acknowledge(1)
-    assert references.choose(3, **ask).sequence == 1
+    assert offered(3) == [1]
     references.acknowledge(0)  # overtaken on its way back
     references.acknowledge(900)  # never sent
-    assert references.choose(3, **ask).sequence == 1
+    assert offered(3) == [1, 0]
     references.ask_for_key(about=1)  # about a frame from before the last key frame: that was answered
-    assert references.choose(3, **ask) is not None
-    references.ask_for_key(about=2)
-    assert references.choose(3, **ask) is None
+    assert offered(3) == []  # but what was acknowledged before it is no longer there
+    references.acknowledge(2)
+    assert offered(3) == [2]
+    references.ask_for_key()  # the operator wants one: all is still there
+    assert offered(3) == []
     references.sent(remembered(3), key=True)
-    assert references.choose(4, **ask).sequence == 1
-    assert references.choose(3 + 60, **ask) is None
-    assert references.choose(4, mode="off", interval=60) is None
+    assert offered(4) == [2]
+    assert offered(3 + 60) == []
+    assert offered(4, mode="off") == []
+    for sequence in range(4, 4 + REACH):
+        references.sent(remembered(sequence), key=False)
+    assert offered(4 + REACH) == []  # out of reach
     references = References()
     references.sent(remembered(0), key=True)
-    assert references.choose(1, mode="key", interval=9).sequence == 0
-    assert references.choose(1, **ask) is None
+    assert offered(1, mode="key", interval=9) == [0]
+    assert offered(1) == []
 
 
 def views(count: int) -> list[np.ndarray]:

@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     memory.add_argument("--bag", type=Path, required=True, metavar="BAG")
     memory.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth frame of the drive")
     memory.add_argument("--levels", default="6,11,20", help="quality levels, e.g. 6,11,20")
+    memory.add_argument("--budget", type=int, default=300, metavar="BYTES", help="of the parked camera's frames")
     memory.add_argument("--key-interval", type=int, default=15, metavar="FRAMES")
     memory.add_argument("--delay", type=int, default=1, metavar="FRAMES", help="until a frame is acknowledged")
     choice = kinds.add_parser(
@@ -244,12 +245,15 @@ def _memory(options: argparse.Namespace) -> None:
                 delay=options.delay, done=lambda: bar.advance(task),
             )
         )  # fmt: skip
-        still, alone = parked(frames[0], profile=options.profile, level=levels[0], key_interval=options.key_interval)
+        still = list(
+            parked(
+                frames[0], profile=options.profile, level=levels[0], budget=options.budget,
+                key_interval=options.key_interval,
+            )
+        )  # fmt: skip
     if options.json:
         rows = [dataclasses.asdict(saving) | {"saved": saving.share} for saving in savings]
-        print(
-            json.dumps({"drive": rows, "parked": dataclasses.asdict(still), "independent": dataclasses.asdict(alone)})
-        )
+        print(json.dumps({"drive": rows, "parked": [dataclasses.asdict(row) for row in still]}))
         return
     print("| level | bytes with memory | MS-SSIM | independent bytes at that MS-SSIM | saved |")
     print("|---|---|---|---|---|")
@@ -259,9 +263,14 @@ def _memory(options: argparse.Namespace) -> None:
             f"| {saving.level} | {ours.bytes:.0f} | {ours.ms_ssim:.3f} | {saving.independent_bytes:.0f} | {100 * saving.share:.0f} % |"
         )
     print(
-        f"\nparked at level {levels[0]}: {still.bytes:.0f} bytes for {alone.bytes:.0f}, {100 * (1 - still.bytes / alone.bytes):.0f} % fewer; "
-        f"pictures differ by {still.change:.2f} grey levels (at most {still.largest_change:.2f}) for {alone.change:.2f} ({alone.largest_change:.2f})"
+        f"\n| parked | realism | bytes | MS-SSIM | change, mean | largest | largest after frame {options.key_interval} |"
     )
+    print("|---|---|---|---|---|---|---|")
+    for row in still:
+        run = row.run
+        print(
+            f"| {row.setting} | {row.realism:g} | {run.bytes:.0f} | {run.ms_ssim:.3f} | {run.change:.2f} | {run.largest_change:.2f} | {run.settled_change:.2f} |"
+        )
 
 
 def _choice(options: argparse.Namespace) -> None:

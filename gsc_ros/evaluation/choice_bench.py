@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gsc_ros import budget as fitting
 from gsc_ros.bitstream import pack, subset_bytes
-from gsc_ros.budget import fit
 from gsc_ros.decoder import Decoder, DecodeSettings
 from gsc_ros.encoder import Encoder, EncodeSettings
 from gsc_ros.evaluation.metrics import SMALLEST_FOR_MS_SSIM, ms_ssim
@@ -81,10 +81,8 @@ def exhaustive(latents: NanoLatents, encoder: Encoder, image: Image, budget: int
                 overhead = len(pack(replace(head, channel_ids=tuple(range(count))))) + (
                     0 if prefix else subset_bytes(head)
                 )
-                choice = fit(
-                    latents, planes, partial(_same, order), geometry.nominal,
-                    budget=budget - overhead, most=count, prefix=prefix,
-                )  # fmt: skip
+                attempt = fitting.attempts(latents, planes, partial(_same, order), geometry.nominal, prefix=prefix)
+                choice = fitting.fit(attempt, levels=latents.levels, budget=budget - overhead, most=count)
                 if choice is None:
                     continue
                 attempts += 1

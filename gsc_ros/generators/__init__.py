@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from gsc_ros.latents.geometry import Geometry
 
 if TYPE_CHECKING:
-    from gsc_ros.latents.quantised import QuantisedLatents
+    from gsc_ros.latents.quantised import InSteps, QuantisedLatents
     from gsc_ros.profiles import Profile
 
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 class Request:
     """What a generator is given of one frame.
 
-    symbols  channel id -> (rows, columns), the channels that were sent
+    symbols  channel id -> (rows, columns), the channels that were sent; whole numbers unless the view is at rest
     level    the quality level they stand for
     caption  P; empty where nothing was said
     steps    of the flow
@@ -28,7 +27,7 @@ class Request:
     seed     of the noise; one seed gives one picture
     """
 
-    symbols: Mapping[int, NDArray[np.int64]]
+    symbols: InSteps
     level: int
     geometry: Geometry
     caption: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from gsc_ros.entropy.channels import ChannelTables
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.geometry import Geometry
-from gsc_ros.latents.quantised import Planes, QuantisedLatents
+from gsc_ros.latents.quantised import InSteps, Planes, QuantisedLatents
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class NanoLatents(QuantisedLatents):
         planes = [plane for group in groups for plane in group[0].cpu().numpy()]
         return dict(enumerate(planes))
 
-    def synthesise(self, symbols: Mapping[int, NDArray[np.int64]], level: int, geometry: Geometry) -> Decoded:
+    def synthesise(self, symbols: InSteps, level: int, geometry: Geometry) -> Decoded:
         """The fidelity image of the sent ``symbols`` at working resolution."""
         lead, rest = self.dense(symbols, level, geometry)
         condition = self.condition(list(symbols), level)

@@ -21,6 +21,7 @@ from gsc_ros.memory import Remembered
 
 Planes = dict[int, NDArray[np.float32]]
 Symbols = dict[int, NDArray[np.int64]]
+InSteps = Mapping[int, NDArray[np.int64] | NDArray[np.float32]]  # symbols, or values between them (gsc_ros.steady)
 
 # With memory a value stays what it was in the earlier frame unless it is farther from that than so
 # many steps: half a step would let noise move symbols of a still scene back and forth.
@@ -115,7 +116,7 @@ class QuantisedLatents(ABC):
         assert self._memory_coder is not None
         return self._memory_coder
 
-    def dense(self, symbols: Mapping[int, NDArray[np.int64]], level: int, geometry: Geometry) -> list[Tensor]:
+    def dense(self, symbols: InSteps, level: int, geometry: Geometry) -> list[Tensor]:
         """y_hat of every grid, (1,N_g,r,c) each, zero where a channel was not sent."""
         groups = []
         for group, count in enumerate(self.layout.counts):
@@ -127,7 +128,7 @@ class QuantisedLatents(ABC):
             groups.append(torch.from_numpy(dense).to(self.device))
         return groups
 
-    def deviation(self, x: Tensor, symbols: Mapping[int, NDArray[np.int64]], level: int) -> NDArray[np.float32]:
+    def deviation(self, x: Tensor, symbols: InSteps, level: int) -> NDArray[np.float32]:
         """How far ``x`` (1,3,h,w), encoded again, is from ``symbols``: root mean square over the channels sent, in steps.
 
         (rows, columns) of the finest grid.
@@ -140,6 +141,13 @@ class QuantisedLatents(ABC):
             factor = rows // plane.shape[0]
             total += squared.repeat(factor, axis=0).repeat(factor, axis=1)
         return np.sqrt(total / len(symbols))
+
+    def distance(self, planes: Planes, symbols: Mapping[int, NDArray[np.integer]], level: int) -> float:
+        """Predicted squared error, in sums over pixels, of ``symbols`` at ``level`` as a picture of ``planes``."""
+        return sum(
+            float(self.gain[channel] * np.square(plane - symbols.get(channel, 0) * self.step[level, channel]).sum())
+            for channel, plane in planes.items()
+        )
 
     def gains(self, symbols: Mapping[int, NDArray[np.int64]], level: int) -> dict[int, float]:
         """Predicted reduction of the squared error that each channel brings, in sums over pixels."""

@@ -1,0 +1,93 @@
+"""A view at rest settles: no turning coarse with every key frame, and nothing is kept of a view that has changed."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from gsc_ros.decoder import DecodeSettings
+from gsc_ros.encoder import EncodeSettings
+from gsc_ros.evaluation.metrics import ms_ssim
+from gsc_ros.sources import moving_photographs
+
+REALISM_0 = DecodeSettings(realism=0.0)
+WITHIN_300 = EncodeSettings(max_bytes=300, memory="acknowledged", key_interval=10, caption_mode="off")
+
+
+def parked(count: int, sigma: float = 2.0) -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    view = list(moving_photographs())[8]
+    return [np.clip(np.rint(view + rng.normal(0, sigma, view.shape)), 0, 255).astype(np.uint8) for _ in range(count)]
+
+
+def run(encoder, decoder, views, settings, decode=REALISM_0):
+    """Everything arrives and is acknowledged before the next frame."""
+    sender, receiver = encoder.for_another_camera(), decoder.for_another_camera()
+    for view in views:
+        encoded = sender.encode(view, settings)
+        result = receiver.decode(encoded.packet, decode)
+        sender.references.acknowledge(encoded.frame.sequence)
+        yield encoded, result
+
+
+@pytest.mark.parametrize("realism", [0.0, 1.0])
+def test_a_still_scene_within_a_budget_settles_and_stays(encoder, decoder, realism) -> None:
+    """Issue 3: at most one grey level between successive pictures of an unchanged view, key frames included."""
+    done = list(run(encoder, decoder, parked(31), WITHIN_300, DecodeSettings(realism=realism)))
+    keys = [index for index, (encoded, _) in enumerate(done) if not encoded.frame.reference]
+    assert keys == [0, 10, 20, 30]
+    pictures = [result.image.astype(int) for _, result in done]
+    change = np.array([np.abs(b - a).mean() for a, b in itertools.pairwise(pictures)])
+    assert change.mean() <= 1.0
+    assert change[10:].max() <= 0.5
+    assert change[1] < change[0] > change[4]  # refinements, ever smaller
+
+
+def test_what_is_shown_of_a_view_at_rest_is_no_worse_than_its_finest_frame(encoder, decoder) -> None:
+    views = parked(12)
+    done = list(run(encoder, decoder, views, WITHIN_300))
+    shown = [ms_ssim(view, result.image) for view, (_, result) in zip(views, done, strict=True)]
+    fresh = [
+        ms_ssim(view, decoder.for_another_camera().decode(encoded.packet, REALISM_0).image)
+        for view, (encoded, _) in zip(views, done, strict=True)
+        if not encoded.frame.reference
+    ]
+    assert shown[10] > fresh[1] + 0.02  # the second key frame, alone and with what was known
+    assert shown[11] > shown[0] + 0.03
+
+
+def test_after_a_key_frame_a_view_at_rest_goes_on_from_the_finer_frames_before(encoder, decoder) -> None:
+    sizes = [len(encoded.packet) for encoded, _ in run(encoder, decoder, parked(21), WITHIN_300)]
+    assert sizes[10] > 280
+    assert max(sizes[11:20]) < 0.5 * sizes[10]
+
+
+@pytest.mark.parametrize("budget", [60, 130, 300])
+def test_nothing_is_kept_of_a_view_that_has_changed(encoder, decoder, budget) -> None:
+    settings = EncodeSettings(max_bytes=budget, memory="acknowledged", key_interval=10)
+    photographs = [image[::2, ::2].copy() for image in itertools.islice(moving_photographs(), 0, 96, 8)]
+    for _, result in run(encoder, decoder, photographs, settings):
+        message = result.message
+        assert message.shown.level == message.frame.level
+        assert message.shown.values.keys() == message.symbols.keys()
+        assert all(np.array_equal(message.shown.values[c], plane) for c, plane in message.symbols.items())
+
+
+def test_what_is_shown_never_contradicts_the_frame(encoder, decoder) -> None:
+    """Half a step of a key frame, two thirds of one that builds on another, and what noise moves between the two."""
+    step = decoder.latents.step
+    for encoded, result in run(encoder, decoder, parked(14), WITHIN_300):
+        shown, level = result.message.shown, encoded.frame.level
+        allowed = 0.9
+        for channel, plane in result.message.symbols.items():
+            there = shown.values[channel] * step[shown.level, channel] / step[level, channel]
+            assert np.abs(there - plane).max() <= allowed
+
+
+def test_the_same_packet_again_is_the_same_picture(encoder, decoder, photograph) -> None:
+    receiver = decoder.for_another_camera()
+    packet = encoder.for_another_camera().encode(photograph, EncodeSettings(max_bytes=200)).packet
+    first, again = (receiver.decode(packet, REALISM_0).image for _ in range(2))
+    assert np.array_equal(first, again)
