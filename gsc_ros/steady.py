@@ -30,6 +30,7 @@ Interval = tuple[Values, Values]
 # below; a value that builds on another stays as long as it is within HOLD.
 ALONE, BUILT = 0.54, HOLD + 0.02
 GAP = 0.1  # intervals farther apart than so many of the coarser steps are of different values
+FAR = 0.65  # a value whose middle is off by more of them has changed, though the intervals touch
 FINE = 256  # values are multiples of 1/256 of a step: a frame that says the same again is painted the same to the bit
 
 
@@ -61,8 +62,11 @@ class Steadier:
         said = {c: ((plane - half) * step[c], (plane + half) * step[c]) for c, plane in shown.values.items()}
         if self._at_rest(shown, said):
             assert self._shown is not None
+            coarser = self._latents.step[min(self._shown.level, shown.level)]
             # Of a channel that was not sent nothing is said: what was known of it stands.
-            said = self._known | {c: _narrowed(self._known[c], said[c]) if c in self._known else said[c] for c in said}
+            said = self._known | {
+                c: _narrowed(self._known[c], said[c], FAR * coarser[c]) if c in self._known else said[c] for c in said
+            }
             level = max(self._shown.level, shown.level)
             finest = self._latents.step[level]
             middles = {
@@ -84,10 +88,11 @@ class Steadier:
         return True
 
 
-def _narrowed(known: Interval, said: Interval) -> Interval:
-    """What both allow; where they just exclude one another, the narrower."""
+def _narrowed(known: Interval, said: Interval, far: float) -> Interval:
+    """What both allow; what was said now where their middles are ``far`` from one another; the narrower where they just exclude one another."""
     low, high = np.maximum(known[0], said[0]), np.minimum(known[1], said[1])
     excluded = low > high
-    newer = excluded & (said[1] - said[0] <= known[1] - known[0])
     low, high = np.where(excluded, known[0], low), np.where(excluded, known[1], high)
+    newer = np.abs(known[0] + known[1] - said[0] - said[1]) > 2 * far
+    newer |= excluded & (said[1] - said[0] <= known[1] - known[0])
     return np.where(newer, said[0], low), np.where(newer, said[1], high)
