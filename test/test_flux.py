@@ -361,3 +361,19 @@ def test_the_full_size_benchmark_runs_on_tiny_modules(capsys) -> None:
     assert capsys.readouterr().out.count("| training step") == 2
     assert run(["bench", "train", "--random-weights", "--device", "cpu"]) == 2
     assert "needs a GPU" in capsys.readouterr().err
+
+
+def test_operations_of_the_full_size_are_counted_without_a_gpu(capsys) -> None:
+    from gsc_ros.cli.main import run
+
+    totals = {}
+    for tokens in (512, 128):
+        assert run(["bench", "operations", "--frames", "512x512", "--tokens", str(tokens), "--json"]) == 0
+        rows = {row["part"]: row for row in json.loads(capsys.readouterr().out)}
+        # The transformer multiplies each of its parameters of the blocks with every token, and attention comes on top.
+        assert 400 < rows["FLUX"]["tera"] < 700
+        assert 0.09 < rows["branch"]["tera"] / rows["FLUX"]["tera"] < 0.13  # 6 of 57 blocks
+        totals[tokens] = sum(row["tera"] for row in rows.values())
+    assert totals[128] < 0.75 * totals[512]
+    assert run(["bench", "operations", "--tokens", "0"]) == 2
+    assert "--tokens 0" in capsys.readouterr().err

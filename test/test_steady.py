@@ -91,3 +91,29 @@ def test_the_same_packet_again_is_the_same_picture(encoder, decoder, photograph)
     packet = encoder.for_another_camera().encode(photograph, EncodeSettings(max_bytes=200)).packet
     first, again = (receiver.decode(packet, REALISM_0).image for _ in range(2))
     assert np.array_equal(first, again)
+
+
+def test_a_picture_of_which_nothing_has_changed_is_not_painted_again(encoder, decoder, photograph) -> None:
+    class Counting:
+        painted = 0
+
+        def generate(self, request):
+            self.painted += 1
+            return decoder.generator.generate(request)
+
+        confidence = decoder.generator.confidence
+
+    receiver = decoder.for_another_camera()
+    receiver.generator = counting = Counting()
+    sender = encoder.for_another_camera()
+    settings = EncodeSettings(max_bytes=200, caption_mode="off")
+    packets = [sender.encode(photograph, settings).packet for _ in range(3)]
+    first, second, third = (receiver.decode(packet, REALISM_0) for packet in packets)
+    assert np.array_equal(first.image, third.image)
+    assert np.array_equal(first.confidence, third.confidence)
+    assert counting.painted == 1
+    assert [r.message.frame.sequence for r in (first, second, third)] == [0, 1, 2]
+    receiver.decode(packets[2], DecodeSettings(realism=0.5))
+    receiver.decode(packets[2], DecodeSettings(realism=0.5, seed=4))
+    receiver.decode(sender.encode(photograph[:, ::-1].copy(), settings).packet, DecodeSettings(realism=0.5, seed=4))
+    assert counting.painted == 4

@@ -63,13 +63,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     generate.add_argument("--compile", action="store_true", help="with torch.compile")
     train = kinds.add_parser("train", help="seconds and memory of a step of `gsc train control`")
     train.add_argument("--side", type=int, default=512)
+    operations = kinds.add_parser(
+        "operations", help="what there is to compute for a frame of FLUX with its branch: no GPU needed"
+    )
+    operations.add_argument(
+        "--frames", default="512x512,1216x352,1024x768,2048x1024", help="sizes, e.g. 512x512,1216x352"
+    )
+    operations.add_argument("--steps", type=int, default=28, help="of the flow")
+    operations.add_argument("--tokens", type=int, default=128, help="of the text; max_text_tokens of the profile")
+    operations.add_argument("--size", choices=["flux-dev", "tiny"], default="flux-dev")
     for sub in (generate, train):
         sub.add_argument(
             "--random-weights", action="store_true", required=True, help="the only way there is: nothing is downloaded"
         )
         sub.add_argument("--size", choices=["flux-dev", "tiny"], default="flux-dev")
         sub.add_argument("--device", default=None, help="cpu or cuda; the default is cuda where there is one")
-    for sub in (codecs, speed, text, confidence, memory, choice, soak, generate, train):
+    for sub in (codecs, speed, text, confidence, memory, choice, soak, generate, train, operations):
         sub.add_argument("--profile", default="nano")
         sub.add_argument("--json", action="store_true")
 
@@ -85,6 +94,7 @@ def run(options: argparse.Namespace) -> None:
         "soak": _soak,
         "generate": _generate,
         "train": _train,
+        "operations": _operations,
     }[options.kind](options)
 
 
@@ -136,12 +146,7 @@ def _generate(options: argparse.Namespace) -> None:
     device, dtype = _full_size(options)
     from gsc_ros.evaluation import paper_bench
 
-    try:
-        frames = [
-            (int(width), int(height)) for width, height in (part.split("x") for part in options.frames.split(","))
-        ]
-    except ValueError as error:
-        raise UsageError(f"--frames {options.frames}: sizes separated by commas, e.g. 512x512,1216x352") from error
+    frames = _sizes(options.frames)
     steps = _numbers(options.steps, "--steps", "4,8,28")
     rows = list(paper_bench.generate(options.size, frames, steps, device=device, dtype=dtype, compiled=options.compile))
     paper_bench.free()
@@ -171,6 +176,36 @@ def _train(options: argparse.Namespace) -> None:
             print(f"without checkpointing of gradients: {str(error).splitlines()[0]}")
         paper_bench.free()
     _print_timings(options, device, rows)
+
+
+def _sizes(text: str) -> list[tuple[int, int]]:
+    try:
+        return [(int(width), int(height)) for width, height in (part.split("x") for part in text.split(","))]
+    except ValueError as error:
+        raise UsageError(f"--frames {text}: sizes separated by commas, e.g. 512x512,1216x352") from error
+
+
+def _operations(options: argparse.Namespace) -> None:
+    for name, value in (("--steps", options.steps), ("--tokens", options.tokens)):
+        if value < 1:
+            raise UsageError(f"{name} {value}: at least 1")
+    try:
+        from gsc_ros.evaluation.paper_flops import count
+
+        rows = count(options.size, _sizes(options.frames), steps=options.steps, tokens=options.tokens)
+    except (ImportError, RuntimeError) as error:  # the latter where torchvision is not the one for this torch
+        reason = str(error).strip().splitlines()[-1]
+        raise UsageError(f"diffusers and transformers do not load ({reason}): pip install 'gsc-ros[paper]'") from error
+    if options.json:
+        print(json.dumps([dataclasses.asdict(row) for row in rows]))
+        return
+    parts = list(dict.fromkeys(row.part for row in rows))
+    print(f"10^12 operations for a frame of {options.size}: {options.steps} steps, a text of {options.tokens} tokens\n")
+    print(f"| size | {' | '.join(parts)} | in all |\n|---|{'---|' * (len(parts) + 1)}")
+    for size in dict.fromkeys(row.size for row in rows):
+        found = {row.part: row.tera for row in rows if row.size == size}
+        values = [*(found[part] for part in parts), sum(found.values())]
+        print(f"| {size} | {' | '.join(f'{value:.3g}' for value in values)} |")
 
 
 def _print_timings(options: argparse.Namespace, device: str, rows: list[Any]) -> None:

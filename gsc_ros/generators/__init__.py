@@ -35,6 +35,15 @@ class Request:
     realism: float
     seed: int
 
+    def same_as(self, other: Request) -> bool:
+        """Whether both ask for the same picture."""
+        plain = ("level", "geometry", "caption", "steps", "realism", "seed")
+        return (
+            all(getattr(self, name) == getattr(other, name) for name in plain)
+            and self.symbols.keys() == other.symbols.keys()
+            and all(np.array_equal(plane, other.symbols[channel]) for channel, plane in self.symbols.items())
+        )
+
 
 @dataclass(frozen=True)
 class Painted:
