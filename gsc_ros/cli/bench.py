@@ -13,16 +13,6 @@ from gsc_ros.cli.errors import CommandError, UsageError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", metavar="WHAT", required=True)
-    codecs = kinds.add_parser(
-        "codecs", help="rate and distortion on a folder of images, beside AV1 and VVC at their best scale"
-    )
-    codecs.add_argument("--images", type=Path, required=True, metavar="DIR")
-    codecs.add_argument("--bytes", default="130,300,600", help="budgets, e.g. 130,300,600")
-    codecs.add_argument("--codecs", default="nano,nano-sampled,av1,vvc")
-    codecs.add_argument("--channels", type=int, metavar="C", help="our codecs send at most C latent channels")
-    codecs.add_argument(
-        "--match", action="store_true", help="the first codec's bytes of each image are the budget of the others"
-    )
     speed = kinds.add_parser("speed", help="milliseconds and memory of one frame")
     speed.add_argument("--size", default="768x512", metavar="WxH")
     text = kinds.add_parser("text", help="what captions cost")
@@ -78,14 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         sub.add_argument("--size", choices=["flux-dev", "tiny"], default="flux-dev")
         sub.add_argument("--device", default=None, help="cpu or cuda; the default is cuda where there is one")
-    for sub in (codecs, speed, text, confidence, memory, choice, soak, generate, train, operations):
+    for sub in (speed, text, confidence, memory, choice, soak, generate, train, operations):
         sub.add_argument("--profile", default="nano")
         sub.add_argument("--json", action="store_true")
 
 
 def run(options: argparse.Namespace) -> None:
     {
-        "codecs": _codecs,
         "speed": _speed,
         "text": _text,
         "confidence": _confidence,
@@ -96,40 +85,6 @@ def run(options: argparse.Namespace) -> None:
         "train": _train,
         "operations": _operations,
     }[options.kind](options)
-
-
-def _codecs(options: argparse.Namespace) -> None:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from gsc_ros.evaluation.codec_bench import measure
-    from gsc_ros.sources import image_folder
-
-    budgets = _budgets(options.bytes)
-    names = options.codecs.split(",")
-    count = sum(1 for _ in image_folder(options.images))
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("images", total=count * len(names))
-        rows = list(
-            measure(
-                options.images,
-                budgets,
-                names,
-                options.profile,
-                lambda: bar.advance(task),
-                match=options.match,
-                channels=options.channels,
-            )
-        )
-    if options.json:
-        print(json.dumps([dataclasses.asdict(row) for row in rows]))
-        return
-    print("| codec | budget | bytes, mean | largest | over budget | PSNR | MS-SSIM | gradient energy |")
-    print("|---|---|---|---|---|---|---|---|")
-    for row in rows:
-        print(
-            f"| {row.codec} | {row.budget} | {row.bytes:.0f} | {row.max_bytes} | {row.over} of {row.images} | {row.psnr:.2f} | {row.ms_ssim:.3f} | {row.gradient_energy:.2f} |"
-        )
 
 
 def _full_size(options: argparse.Namespace) -> tuple[str, Any]:

@@ -23,7 +23,8 @@ COMMANDS = {
     "caption": "captions of a folder of images by a vision-language model",
     "calibrate": "a published CompressAI codec made ready for a profile",
     "train": "train the nano profile, or the control branch of FLUX",
-    "bench": "measure the codec and its peers",
+    "eval": "datasets x codecs x measures, with real packet bytes: tables and curves",
+    "bench": "measure one part: speed, memory across frames, confidence, captions, full size",
     "profiles": "the profiles that are installed",
 }
 

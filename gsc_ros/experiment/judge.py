@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 
-from gsc_ros.evaluation.metrics import ms_ssim, psnr
+from gsc_ros.evaluation.detector import Detector, agreement
+from gsc_ros.evaluation.metrics import gradient_similarity, ms_ssim, psnr
 from gsc_ros.experiment.codecs import Image
-from gsc_ros.experiment.detector import Detector, agreement
 from gsc_ros.experiment.simulation import Flight
 
 AGE_EVERY_S = 0.1
@@ -24,24 +23,6 @@ class Outage:
 
     start_s: float
     end_s: float
-
-
-def gradient_similarity(original: Image, picture: Image) -> float:
-    """Mean gradient magnitude similarity of the halved grey images (Xue et al. 2014), 0..1."""
-    lengths = []
-    for image in (original, picture):
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        half = cv2.resize(grey, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA)
-        across, down = (cv2.filter2D(half, cv2.CV_32F, kernel) for kernel in _PREWITT)
-        lengths.append(np.hypot(across, down))
-    a, b = lengths
-    return float(((2 * a * b + 170.0) / (a * a + b * b + 170.0)).mean())
-
-
-_PREWITT = (
-    np.array([[1, 0, -1]] * 3, dtype=np.float32) / 3,
-    np.array([[1, 0, -1]] * 3, dtype=np.float32).T / 3,
-)
 
 
 def frame_rows(flight: Flight, drive: Sequence[Image], detector: Detector | None, *, most: int) -> list[dict[str, Any]]:

@@ -61,8 +61,8 @@ class Plan:
 
 def run_one(plan: Plan, link: str, codec_name: str) -> dict[str, Any]:
     """The figures and the frames of one run."""
+    from gsc_ros.evaluation.detector import Detector
     from gsc_ros.experiment.codecs import make_codec
-    from gsc_ros.experiment.detector import Detector
     from gsc_ros.experiment.judge import Outage, frame_rows, summary
     from gsc_ros.experiment.simulation import fly, rate_settings
 

@@ -1,0 +1,94 @@
+"""``gsc eval``: datasets x codecs x measures, with real packet bytes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from gsc_ros.cli.errors import UsageError
+
+EVERYTHING = ("psnr", "ms_ssim", "gradient_similarity", "gradient_energy")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dataset",
+        default="folder",
+        help="kodak, kitti, coco, camvid, cityscapes, hypersim, rgbd, yamaha or folder (default)",
+    )
+    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="where the dataset lies")
+    parser.add_argument(
+        "--codecs", default="nano,av1", help="e.g. nano,nano-sampled,av1,vvc,hevc,jxl,webp,jpeg2000,jpeg"
+    )
+    parser.add_argument("--bytes", default="130,300,600", help="budgets, e.g. 130,300,600")
+    parser.add_argument("--channels", help="ours send at most so many channels, e.g. 1,4,16 (default: what fits)")
+    parser.add_argument(
+        "--measures", default=",".join(EVERYTHING),
+        help="also fsim, haarpsi, gmsd, mdsi, vsi (pip install 'gsc-ros[eval]')",
+    )  # fmt: skip
+    parser.add_argument("--tasks", default="", help="detection: boxes on the pictures against those on the originals")
+    parser.add_argument("--detector", type=Path, metavar="ONNX", help="the YOLOX model of detection")
+    parser.add_argument("--match", metavar="CODEC", help="the others may spend on each image what this one spent")
+    parser.add_argument(
+        "--anchor", metavar="CODEC", help="of the BD-rates; the first codec that is not ours by default"
+    )
+    parser.add_argument("--count", type=int, metavar="N", help="only N images, spread over the dataset")
+    parser.add_argument("--profile", default="nano", help="weights of our codecs")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="images at once")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/eval"), help="folder of the results; a second call goes on"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from gsc_ros import __version__
+    from gsc_ros.evaluation import eval_report, eval_run
+    from gsc_ros.evaluation.codings import OURS, Setting
+    from gsc_ros.evaluation.datasets import pictures
+
+    codecs = options.codecs.split(",")
+    counts = [None] if options.channels is None else _numbers(options.channels, "--channels")
+    settings = tuple(Setting(size, count) for size in _numbers(options.bytes, "--bytes") for count in counts)
+    tasks = [task for task in options.tasks.split(",") if task]
+    if unknown := [task for task in tasks if task != "detection"]:
+        raise UsageError(f"--tasks {unknown[0]}: detection is known")
+    if bool(tasks) != (options.detector is not None):
+        raise UsageError("--tasks detection and --detector model.onnx belong together")
+    if options.jobs < 1 or (options.count is not None and options.count < 1):
+        raise UsageError("--jobs and --count: at least 1")
+    plan = eval_run.Plan(
+        settings=settings, measures=tuple(options.measures.split(",")), profile=options.profile, detector=options.detector,
+        match=options.match,
+    )  # fmt: skip
+    plan.check(codecs)
+    found = pictures(options.dataset, options.root)
+    if options.count is not None:
+        found = found[:: max(1, len(found) // options.count)][: options.count]
+    anchor = options.anchor or next((codec for codec in codecs if codec not in OURS), codecs[0])
+    if anchor not in codecs:
+        raise UsageError(f"--anchor {anchor}: one of --codecs")
+    options.out.mkdir(parents=True, exist_ok=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("images", total=len(found) * len(codecs))
+        rows = eval_run.run(plan, found, codecs, options.out, jobs=options.jobs, done=lambda: bar.advance(task))
+    about = {
+        "version": __version__, "dataset": options.dataset, "images": len(found), "profile": options.profile,
+        "match": options.match, "anchor": anchor,
+    }  # fmt: skip
+    table, rates = eval_report.write(rows, options.out, anchor=anchor, about=about)
+    print("\n\n".join(part for part in (table, rates) if part))
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: whole numbers separated by commas, e.g. 130,300") from error
+    if min(numbers) < 1:
+        raise UsageError(f"{option} {text}: at least 1")
+    return numbers

@@ -1,0 +1,189 @@
+"""From the rows of `gsc eval` to what people read: summary.json, CSV, tables in Markdown and LaTeX, plots, BD-rates."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gsc_ros.evaluation.bd_rate import curve_of, difference
+from gsc_ros.evaluation.metrics import LESS_IS_BETTER, MEASURES
+
+Row = dict[str, Any]
+TITLES = {
+    "psnr": "PSNR", "ms_ssim": "MS-SSIM", "gradient_similarity": "GMS", "gradient_energy": "gradient energy", "fsim": "FSIM",
+    "haarpsi": "HaarPSI", "gmsd": "GMSD", "mdsi": "MDSI", "vsi": "VSI", "detector_agreement": "detector",
+}  # fmt: skip
+CURVES = ("psnr", "ms_ssim")  # of these BD-rates are given
+
+
+def summarise(rows: Sequence[Row]) -> list[Row]:
+    """Means over the images, a row for each codec and setting; the detector's agreement is the F1 over all boxes."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["codec"], row["setting"]), []).append(row)
+    summary = []
+    for (codec, setting), group in found.items():
+        sizes = [row["bytes"] for row in group]
+        line: Row = {
+            "codec": codec, "setting": setting, "images": len(group), "bytes": float(np.mean(sizes)), "largest": max(sizes),
+            "over": sum(row["bytes"] > row["budget"] for row in group),
+            "file_bytes": float(np.mean([row["file_bytes"] for row in group])), "bpp": float(np.mean([row["bpp"] for row in group])),
+        }  # fmt: skip
+        for name in (name for name in MEASURES if name in group[0]):
+            values = [row[name] for row in group if row[name] is not None]
+            line[name] = float(np.mean(values)) if values else None
+        if "boxes_agreed" in group[0]:
+            agreed, missed, invented = (
+                sum(row[f"boxes_{kind}"] for row in group) for kind in ("agreed", "missed", "invented")
+            )
+            line["detector_agreement"] = 2 * agreed / max(1, 2 * agreed + missed + invented)
+        summary.append(line)
+    return summary
+
+
+def differences(rows: Sequence[Row], anchor: str) -> list[Row]:
+    """BD-rate (percent of bytes) and BD-quality of every codec against ``anchor``, where both have two settings or more."""
+    codecs = list(dict.fromkeys(row["codec"] for row in rows))
+    of = {codec: [row for row in rows if row["codec"] == codec] for codec in codecs}
+    settings = {codec: list(dict.fromkeys(row["setting"] for row in of[codec])) for codec in codecs}
+    if anchor not in of or len(settings[anchor]) < 2:
+        return []
+    found = []
+    for codec in codecs:
+        if codec == anchor or len(settings[codec]) < 2:
+            continue
+        for measure in (name for name in CURVES if name in rows[0]):
+            curves = curve_of(of[anchor], settings[anchor], measure), curve_of(of[codec], settings[codec], measure)
+            if not all(np.isfinite(values).all() for _, values in curves):
+                continue
+            line: Row = {"codec": codec, "against": anchor, "measure": measure}
+            for name, rate in (("bd_rate", True), ("bd_quality", False)):
+                values = asdict(difference(*curves, rate=rate))
+                line |= {name if part == "value" else f"{name}_{part}": _number(v) for part, v in values.items()}
+            found.append(line)
+    return found
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def markdown(summary: Sequence[Row]) -> str:
+    """The table that goes into documents."""
+    measures = _measures(summary)
+    head = [
+        "codec",
+        "setting",
+        "bytes, mean",
+        "largest",
+        "over budget",
+        "file bytes",
+        "bpp",
+        *(TITLES[m] for m in measures),
+    ]
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for row in summary:
+        fixed = [
+            row["codec"], row["setting"], f"{row['bytes']:.0f}", str(row["largest"]), f"{row['over']} of {row['images']}",
+            f"{row['file_bytes']:.0f}", f"{row['bpp']:.4f}",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join([*fixed, *(_cell(row, m) for m in measures)])} |")
+    return "\n".join(lines)
+
+
+def latex(summary: Sequence[Row]) -> str:
+    """The same as a tabular of booktabs; the best of each setting in bold."""
+    measures = _measures(summary)
+    heads = ["Codec", "Setting", "Bytes", "bpp"]
+    heads += [f"{TITLES[m]} $\\{'down' if m in LESS_IS_BETTER else 'up'}arrow$" for m in measures]
+    lines = [f"\\begin{{tabular}}{{ll{'r' * (len(heads) - 2)}}}", "\\toprule", " & ".join(heads) + r" \\", "\\midrule"]
+    for row in summary:
+        rivals = [other for other in summary if other["setting"] == row["setting"]]
+        cells = [row["codec"], row["setting"].replace(" B", r"\,B"), f"{row['bytes']:.0f}", f"{row['bpp']:.4f}"]
+        for m in measures:
+            values = [other[m] for other in rivals if other.get(m) is not None]
+            best = (min if m in LESS_IS_BETTER else max)(values) if values else None
+            cells.append(f"\\textbf{{{_cell(row, m)}}}" if best is not None and row[m] == best else _cell(row, m))
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
+
+
+def bd_table(found: Sequence[Row]) -> str:
+    """BD-rates as a table of Markdown."""
+    lines = [
+        "| codec | against | measure | BD-rate, % | 95 % interval | BD-quality | 95 % interval |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in found:
+        rate, quality = (
+            [("-" if row[name + part] is None else f"{row[name + part]:+.{digits}f}") for part in ("", "_low", "_high")]
+            for name, digits in (("bd_rate", 1), ("bd_quality", 3))
+        )
+        lines.append(
+            f"| {row['codec']} | {row['against']} | {TITLES[row['measure']]} | {rate[0]} | {rate[1]} to {rate[2]} | {quality[0]} | {quality[1]} to {quality[2]} |"
+        )
+    return "\n".join(lines)
+
+
+def _measures(summary: Sequence[Row]) -> list[str]:
+    return [name for name in (*MEASURES, "detector_agreement") if name in summary[0]]
+
+
+def _cell(row: Row, measure: str) -> str:
+    value = row.get(measure)
+    return "-" if value is None else f"{value:.2f}" if measure in ("psnr", "gradient_energy") else f"{value:.3f}"
+
+
+def plot(summary: Sequence[Row], out: Path) -> None:
+    """Every measure against bits per pixel, a line for each codec: curves.png and curves.svg."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    measures = _measures(summary)
+    columns = min(3, len(measures))
+    down = -(-len(measures) // columns)
+    figure, axes = pyplot.subplots(down, columns, figsize=(4.6 * columns, 3.6 * down), squeeze=False)
+    for axis, measure in zip(axes.flat, measures, strict=False):
+        for codec in dict.fromkeys(row["codec"] for row in summary):
+            points = sorted(
+                (row["bpp"], row[measure]) for row in summary if row["codec"] == codec and row.get(measure) is not None
+            )
+            if points:
+                axis.plot(*zip(*points, strict=True), marker="o", markersize=3, linewidth=1, label=codec)
+        axis.set(
+            xlabel="bits per pixel", ylabel=TITLES[measure] + (" (less is better)" if measure in LESS_IS_BETTER else "")
+        )
+        axis.grid(alpha=0.3)
+    for axis in axes.flat[len(measures) :]:
+        axis.set_visible(False)
+    axes.flat[0].legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(out / "curves.png", dpi=120)
+    figure.savefig(out / "curves.svg")
+    pyplot.close(figure)
+
+
+def write(rows: Sequence[Row], out: Path, *, anchor: str, about: dict[str, Any]) -> tuple[str, str]:
+    """Everything into ``out``; returns the Markdown of the table and of the BD-rates (empty without any)."""
+    summary, found = summarise(rows), differences(rows, anchor)
+    (out / "summary.json").write_text(json.dumps({"about": about, "rows": summary, "bd": found}, indent=1) + "\n")
+    for name, lines in (("images.csv", rows), ("summary.csv", summary), ("bd.csv", found)):
+        if lines:
+            with (out / name).open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(dict.fromkeys(key for line in lines for key in line)))
+                writer.writeheader()
+                writer.writerows(lines)
+    table, rates = markdown(summary), bd_table(found) if found else ""
+    (out / "table.md").write_text("\n\n".join(part for part in (table, rates) if part) + "\n")
+    (out / "table.tex").write_text(latex(summary) + "\n")
+    plot(summary, out)
+    return table, rates

@@ -1,0 +1,237 @@
+"""`gsc eval`: datasets found or refused, peers within their bytes, runs that go on, tables that say what was measured."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tiny
+
+from gsc_ros.cli.main import run
+from gsc_ros.evaluation import codings, datasets, eval_report, eval_run, peers
+from gsc_ros.evaluation.bd_rate import difference
+from gsc_ros.evaluation.codings import Setting
+from gsc_ros.evaluation.metrics import MEASURES, PERCEPTUAL, gradient_energy, ms_ssim
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+real_samples = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data is not beside the project")
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory) -> Path:
+    from gsc_ros.sources import moving_photographs
+
+    folder = tmp_path_factory.mktemp("photographs")
+    for index, image in enumerate(moving_photographs((320, 240))):
+        if index % 8 == 0:
+            cv2.imwrite(str(folder / f"{index:02d}.png"), image[:, :, ::-1])
+    return folder
+
+
+def file(path: Path, size: tuple[int, int] = (40, 20)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.arange(size[0] * size[1] * 3, dtype=np.uint32).reshape(size[1], size[0], 3) % 251
+    cv2.imwrite(str(path), image.astype(np.uint8))
+    return path
+
+
+LAYOUTS = {
+    "camvid": ["images/0001.png", "images/0002.png"],
+    "cityscapes": ["leftImg8bit/val/ulm/ulm_000000_000019_leftImg8bit.png"],
+    "coco": ["val2017/000000000139.png", "val2017/000000000285.png"],
+    "folder": ["a.png", "below/b.png"],
+    "hypersim": ["ai_001_001/images/scene_cam_00_final_preview/frame.0000.tonemap.jpg"],
+    "kitti": ["2011_09_26/2011_09_26_drive_0002_sync/image_02/data/0000000069.png"],
+    "kodak": [f"kodim{number:02d}.png" for number in range(1, 25)],
+    "rgbd": ["rgb/0.png"],
+    "yamaha": ["iid1/rgb.jpg", "iid2/rgb.jpg"],
+}
+
+
+@pytest.mark.parametrize("name", sorted(datasets.DATASETS))
+def test_a_dataset_is_found_in_its_layout_and_refused_elsewhere(tmp_path, name) -> None:
+    for entry in LAYOUTS[name]:
+        file(tmp_path / "right" / entry)
+    file(tmp_path / "right" / "labels" / "mask.pgm") if name == "camvid" else None
+    found = datasets.pictures(name, tmp_path / "right")
+    assert [picture.name for picture in found] == sorted(LAYOUTS[name])
+    assert found[0].read().shape == (20, 40, 3)
+    (tmp_path / "wrong" / "nothing").mkdir(parents=True)
+    with pytest.raises(ValueError, match="wrong: "):
+        datasets.pictures(name, tmp_path / "wrong")
+    with pytest.raises(ValueError, match="--root"):
+        datasets.pictures(name, tmp_path / "absent")
+
+
+def test_kitti_is_cut_at_its_lower_edge_and_coco_by_a_list_of_ids(tmp_path) -> None:
+    path = file(tmp_path / "kitti" / "image_02" / "0.png", (1242, 375))
+    (picture,) = datasets.pictures("kitti", tmp_path / "kitti")
+    whole = cv2.imread(str(path))[:, :, ::-1]
+    assert np.array_equal(picture.read(), whole[23:, 13:1229])
+    for number in (139, 285, 632):
+        file(tmp_path / "coco" / f"{number:012d}.png")
+    (tmp_path / "coco" / "ids.txt").write_text("632\n000000000139.jpg\n")
+    assert [p.path.stem for p in datasets.pictures("coco", tmp_path / "coco")] == ["000000000632", "000000000139"]
+    (tmp_path / "coco" / "ids.txt").write_text("632 7\n")
+    with pytest.raises(ValueError, match="1 of 2 images are not there, 000000000007"):
+        datasets.pictures("coco", tmp_path / "coco")
+
+
+@real_samples
+@pytest.mark.parametrize(
+    ("name", "place", "count", "size"),
+    [
+        ("kodak", "kodak", 24, (512, 768)),
+        ("kitti", "val/kitti_raw", 26, (352, 1216)),
+        ("camvid", "val/camvid", None, None),
+        ("cityscapes", "val/cityscapes_samples", 4, None),
+        ("coco", "val/coco", 127, None),
+        ("rgbd", "val/rgbd_indoor", None, None),
+        ("yamaha", "val/yamaha_offroad", None, None),
+    ],
+)
+def test_real_samples_are_found(name, place, count, size) -> None:
+    found = datasets.pictures(name, SHARED / place)
+    assert len(found) == count if count else len(found) > 2
+    image = found[0].read()
+    assert image.shape[:2] == size if size else min(image.shape[:2]) > 100
+
+
+@pytest.mark.parametrize("name", sorted(peers.PEERS))
+def test_a_peer_keeps_the_bytes_allowed_and_picks_its_best_way(photograph, name) -> None:
+    view = photograph[:240, :320]
+    found = peers.candidates(view, name, 700)
+    chosen = peers.best(found, 700)
+    assert chosen.bytes <= 700
+    assert chosen.bytes <= chosen.file_bytes
+    assert chosen.picture.shape == view.shape
+    fitting = [ms_ssim(view, candidate.picture) for candidate in found if candidate.bytes <= 700]
+    assert ms_ssim(view, chosen.picture) == max(fitting)
+    assert len(fitting) >= 2
+    assert max(fitting) > 0.4
+
+
+def test_an_unknown_codec_measure_or_dataset_is_named(capsys, photographs, tmp_path) -> None:
+    for options, said in (
+        (["--codecs", "jpeg2001"], "unknown codec jpeg2001"),
+        (["--measures", "beauty"], "measure 'beauty'"),
+        (["--dataset", "cifar"], "dataset 'cifar'"),
+        (["--match", "vvc"], "match 'vvc'"),
+        (["--anchor", "vvc"], "--anchor vvc"),
+        (["--tasks", "detection"], "belong together"),
+        (["--tasks", "driving"], "--tasks driving"),
+        (["--bytes", "3oo"], "--bytes 3oo"),
+        (["--profile", "micro"], "micro"),
+    ):
+        assert run(["eval", "--root", str(photographs), "--out", str(tmp_path), *options]) != 0
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1
+
+
+def test_a_run_writes_real_bytes_and_goes_on_where_it_was_stopped(photographs, tmp_path, capsys) -> None:
+    command = ["eval", "--root", str(photographs), "--bytes", "60,130", "--jobs", "2", "--out", str(tmp_path)]
+    command += ["--codecs", "nano,webp", "--anchor", "webp"]
+    assert run(command) == 0
+    printed = capsys.readouterr().out
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert [(row["codec"], row["setting"]) for row in summary["rows"]] == [
+        ("nano", "60 B"), ("nano", "130 B"), ("webp", "60 B"), ("webp", "130 B"),
+    ]  # fmt: skip
+    for row in summary["rows"][:2]:
+        assert row["over"] == 0 and row["bytes"] > 0.9 * int(row["setting"].split()[0])
+    assert summary["rows"][1]["ms_ssim"] > summary["rows"][0]["ms_ssim"]
+    assert "| nano | 130 B |" in printed
+    images = list(csv.DictReader((tmp_path / "images.csv").open()))
+    assert len(images) == 4 * len(list(photographs.iterdir()))
+    code = codings.coding("nano", profile="nano", most=300)
+    one = next(row for row in images if row["codec"] == "nano" and row["setting"] == "130 B")
+    coded = code(datasets.read_file(photographs / one["image"]), Setting(130))
+    assert coded.bytes == int(one["bytes"])
+    assert (tmp_path / "table.tex").read_text().count(r"\textbf{") >= 2 * 4
+    assert (tmp_path / "curves.svg").stat().st_size > 10_000
+    assert cv2.imread(str(tmp_path / "curves.png")) is not None
+    records = {path: path.stat().st_mtime_ns for path in (tmp_path / "records").iterdir()}
+    lost = min(records)
+    lost.unlink()
+    assert run(command) == 0
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "records").iterdir()}
+    assert after.keys() == records.keys()
+    assert [path for path in after if after[path] != records[path]] == [lost]
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+
+
+def plan(**changes) -> eval_run.Plan:
+    fields = {"settings": (Setting(400),), "measures": ("psnr", "ms_ssim")}
+    return eval_run.Plan(**fields | changes)
+
+
+def test_matched_bytes_are_the_first_codecs(photographs, tmp_path) -> None:
+    rows = eval_run.run(
+        plan(settings=(Setting(150),), match="av1"),
+        datasets.pictures("folder", photographs),
+        ["nano", "av1"],
+        tmp_path,
+        jobs=1,
+        done=lambda: None,
+    )
+    spent = {row["image"]: row["bytes"] for row in rows if row["codec"] == "av1"}
+    for row in rows:
+        assert 0.7 * spent[row["image"]] < row["bytes"] <= spent[row["image"]]
+
+
+def test_at_most_c_channels_are_spent(photographs) -> None:
+    picture = datasets.pictures("folder", photographs)[0]
+    few, whole = eval_run.measure(plan(settings=(Setting(400, 1), Setting(400))), "nano", picture)
+    assert few["setting"] == "400 B, C=1"
+    assert few["bytes"] < 0.5 * whole["bytes"]
+    assert few["ms_ssim"] < whole["ms_ssim"]
+    (peer,) = eval_run.measure(plan(settings=(Setting(400, 1), Setting(400, 4))), "jpeg", picture)
+    assert peer["setting"] == "400 B"  # channels are ours
+
+
+@real_samples
+def test_a_detector_agrees_with_itself_and_less_with_what_was_coded(tmp_path) -> None:
+    detector = SHARED / "instruments" / "yolox_nano.onnx"
+    found = datasets.pictures("coco", SHARED / "val" / "coco")[:6]
+    rows = [
+        row
+        for picture in found
+        for row in eval_run.measure(plan(settings=(Setting(200), Setting(3000)), detector=detector), "nano", picture)
+    ]
+    coarse, fine = eval_report.summarise(rows)
+    assert coarse["detector_agreement"] < fine["detector_agreement"] < 1.0
+
+
+def test_measures_know_better_from_worse(photograph) -> None:
+    tiny.make_torchvision_importable()
+    view = photograph[:240, :320]
+    slight, strong = (cv2.GaussianBlur(view, (0, 0), sigma) for sigma in (0.7, 4.0))
+    for name, measure in MEASURES.items():
+        if name in PERCEPTUAL:
+            pytest.importorskip("piq")
+        close, far = measure(view, slight), measure(view, strong)
+        better = close < far if name in eval_report.LESS_IS_BETTER else close > far
+        assert better, (name, close, far)
+
+
+def test_gradient_energy_is_linear_in_contrast_and_falls_with_blur(photograph) -> None:
+    whole = gradient_energy(photograph)
+    assert gradient_energy(photograph // 2) == pytest.approx(whole / 2, rel=0.1)
+    assert gradient_energy(cv2.blur(photograph, (9, 9))) < 0.5 * whole
+
+
+def test_a_codec_that_takes_a_fifth_fewer_bytes_has_that_bd_rate() -> None:
+    rng = np.random.default_rng(0)
+    sizes = np.array([[100.0, 200.0, 400.0, 800.0]]) * rng.uniform(0.8, 1.2, (12, 1))
+    quality = np.log(sizes / sizes[:, :1]) + 10
+    saved = difference((sizes, quality), (0.8 * sizes, quality), rate=True)
+    assert saved.value == pytest.approx(-20.0, abs=0.3)
+    assert saved.low <= saved.value <= saved.high
+    gained = difference((sizes, quality), (sizes, quality + 0.5), rate=False)
+    assert gained.value == pytest.approx(0.5, abs=1e-6)
+    apart = difference((sizes, quality), (sizes, quality + 50), rate=True)
+    assert np.isnan(apart.value)
