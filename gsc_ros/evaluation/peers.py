@@ -130,12 +130,12 @@ def _jxl(tenths: int) -> tuple[str, ...]:
     return ("-c:v", "libjxl", "-distance", str(tenths / 10), "-effort", "9")
 
 
-COARSE = (1, 4, 8, 14, 22, 32, 45)
+COARSE = (1, 5, 12, 25, 45)
 PEERS = {
     "av1": Peer(partial(_pillow, form="AVIF", payload=lambda data: len(avif_payload(data)), speed=0), (0,)),
-    "hevc": Peer(partial(_ffmpeg, suffix="265", coding=_hevc), (51, 47, 43)),
+    "hevc": Peer(partial(_ffmpeg, suffix="265", coding=_hevc), (51, 46)),
     "jpeg": Peer(partial(_pillow, form="JPEG", payload=len, optimize=True), COARSE),
-    "jpeg2000": Peer(_jpeg2000, (800, 400, 200, 120, 80, 50, 30)),
+    "jpeg2000": Peer(_jpeg2000, (400, 200, 100, 50)),
     "jxl": Peer(partial(_ffmpeg, suffix="jxl", coding=_jxl), (150, 100, 60)),
     "vvc": Peer(partial(_ffmpeg, suffix="266", coding=_vvc), (63,)),
     "webp": Peer(partial(_pillow, form="WEBP", payload=lambda data: len(data) - RIFF, method=6), COARSE),
