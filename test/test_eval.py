@@ -117,7 +117,9 @@ def test_a_peer_keeps_the_bytes_allowed_and_picks_its_best_way(photograph, name)
 
 def test_an_unknown_codec_measure_or_dataset_is_named(capsys, photographs, tmp_path) -> None:
     for options, said in (
-        (["--codecs", "jpeg2001"], "unknown codec jpeg2001"),
+        (["--codecs", "jpeg2001"], "codec 'jpeg2001'"),
+        (["--codecs", "nano:realsim=1"], "'realsim' is none of realism, steps"),
+        (["--codecs", "nano:steps=many"], "steps 'many' is not a number"),
         (["--measures", "beauty"], "measure 'beauty'"),
         (["--dataset", "cifar"], "dataset 'cifar'"),
         (["--match", "vvc"], "match 'vvc'"),
@@ -125,7 +127,6 @@ def test_an_unknown_codec_measure_or_dataset_is_named(capsys, photographs, tmp_p
         (["--tasks", "detection"], "belong together"),
         (["--tasks", "driving"], "--tasks driving"),
         (["--bytes", "3oo"], "--bytes 3oo"),
-        (["--profile", "micro"], "micro"),
     ):
         assert run(["eval", "--root", str(photographs), "--out", str(tmp_path), *options]) != 0
         error = capsys.readouterr().err
@@ -147,7 +148,7 @@ def test_a_run_writes_real_bytes_and_goes_on_where_it_was_stopped(photographs, t
     assert "| nano | 130 B |" in printed
     images = list(csv.DictReader((tmp_path / "images.csv").open()))
     assert len(images) == 4 * len(list(photographs.iterdir()))
-    code = codings.coding("nano", profile="nano", most=300)
+    code = codings.coding("nano", most=300)
     one = next(row for row in images if row["codec"] == "nano" and row["setting"] == "130 B")
     coded = code(datasets.read_file(photographs / one["image"]), Setting(130))
     assert coded.bytes == int(one["bytes"])
@@ -181,6 +182,16 @@ def test_matched_bytes_are_the_first_codecs(photographs, tmp_path) -> None:
     spent = {row["image"]: row["bytes"] for row in rows if row["codec"] == "av1"}
     for row in rows:
         assert 0.7 * spent[row["image"]] < row["bytes"] <= spent[row["image"]]
+
+
+def test_options_of_ours_reach_the_coder(photographs) -> None:
+    view = datasets.pictures("folder", photographs)[0].read()
+    names = ("nano", "nano:selection=ssim", "nano:realism=1", "nano:realism=1:seed=3", "nano:realism=1:steps=1")
+    coded = {name: codings.coding(name, most=130)(view, Setting(130)) for name in (*names, "nano:caption=descriptor")}
+    pictures = [entry.picture.tobytes() for entry in coded.values()]
+    assert len(set(pictures)) == len(pictures)
+    detail = {name: gradient_energy(entry.picture) for name, entry in coded.items()}
+    assert detail["nano:realism=1"] > 1.2 * detail["nano"]
 
 
 def test_at_most_c_channels_are_spent(photographs) -> None:

@@ -19,8 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="where the dataset lies")
     parser.add_argument(
-        "--codecs", default="nano,av1", help="e.g. nano,nano-sampled,av1,vvc,hevc,jxl,webp,jpeg2000,jpeg"
-    )
+        "--codecs", default="nano,av1",
+        help="profiles, with options of ours where wanted (nano:realism=1:steps=4:selection=rate:caption=descriptor), "
+        "and av1, vvc, hevc, jxl, webp, jpeg2000, jpeg",
+    )  # fmt: skip
     parser.add_argument("--bytes", default="130,300,600", help="budgets, e.g. 130,300,600")
     parser.add_argument("--channels", help="ours send at most so many channels, e.g. 1,4,16 (default: what fits)")
     parser.add_argument(
@@ -34,7 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--anchor", metavar="CODEC", help="of the BD-rates; the first codec that is not ours by default"
     )
     parser.add_argument("--count", type=int, metavar="N", help="only N images, spread over the dataset")
-    parser.add_argument("--profile", default="nano", help="weights of our codecs")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="images at once")
     parser.add_argument(
         "--out", type=Path, default=Path("out/eval"), help="folder of the results; a second call goes on"
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
 
     from gsc_ros import __version__
     from gsc_ros.evaluation import eval_report, eval_run
-    from gsc_ros.evaluation.codings import OURS, Setting
+    from gsc_ros.evaluation.codings import Setting, is_ours
     from gsc_ros.evaluation.datasets import pictures
 
     codecs = options.codecs.split(",")
@@ -61,14 +62,14 @@ def run(options: argparse.Namespace) -> None:
     if options.jobs < 1 or (options.count is not None and options.count < 1):
         raise UsageError("--jobs and --count: at least 1")
     plan = eval_run.Plan(
-        settings=settings, measures=tuple(options.measures.split(",")), profile=options.profile, detector=options.detector,
+        settings=settings, measures=tuple(options.measures.split(",")), detector=options.detector,
         match=options.match,
     )  # fmt: skip
     plan.check(codecs)
     found = pictures(options.dataset, options.root)
     if options.count is not None:
         found = found[:: max(1, len(found) // options.count)][: options.count]
-    anchor = options.anchor or next((codec for codec in codecs if codec not in OURS), codecs[0])
+    anchor = options.anchor or next((codec for codec in codecs if not is_ours(codec)), codecs[0])
     if anchor not in codecs:
         raise UsageError(f"--anchor {anchor}: one of --codecs")
     options.out.mkdir(parents=True, exist_ok=True)
@@ -77,8 +78,7 @@ def run(options: argparse.Namespace) -> None:
         task = bar.add_task("images", total=len(found) * len(codecs))
         rows = eval_run.run(plan, found, codecs, options.out, jobs=options.jobs, done=lambda: bar.advance(task))
     about = {
-        "version": __version__, "dataset": options.dataset, "images": len(found), "profile": options.profile,
-        "match": options.match, "anchor": anchor,
+        "version": __version__, "dataset": options.dataset, "images": len(found),         "match": options.match, "anchor": anchor,
     }  # fmt: skip
     table, rates = eval_report.write(rows, options.out, anchor=anchor, about=about)
     print("\n\n".join(part for part in (table, rates) if part))

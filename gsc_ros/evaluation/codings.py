@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from gsc_ros.evaluation import peers
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.layout import LatentLayout
+from gsc_ros.profiles import ProfileError, load_profile
 
 Image = NDArray[np.uint8]
 
@@ -41,21 +41,57 @@ class Coded:
 Coding = Callable[[Image, Setting], Coded]
 
 
-def ours(profile: str, *, realism: float, caption_mode: str, selection: str | None = None) -> Coding:
-    """A profile of this package: packet bytes with head, and the picture at ``realism``."""
-    from gsc_ros.decoder import Decoder, DecodeSettings
-    from gsc_ros.encoder import Encoder, EncodeSettings
+@dataclass(frozen=True)
+class Ours:
+    """A codec of this package by name: a profile, and how it is used, as in ``nano:realism=1:caption=descriptor``.
 
-    encoder, decoder = Encoder.load(profile), Decoder.load(profile)
-    settings = EncodeSettings(caption_mode=caption_mode, caption_refresh=1, selection=selection)
+    realism, steps, seed  of the decoder; 0, the profile's and 0 by default
+    selection             of channels; the profile's by default
+    caption               ``off`` (default), ``descriptor`` or ``model``
+    """
 
-    def code(image: Image, setting: Setting) -> Coded:
-        wished = replace(settings, max_bytes=setting.max_bytes, channels=setting.channels)
-        packet = encoder.for_another_camera().encode(image, wished).packet
-        picture = decoder.for_another_camera().decode(packet, DecodeSettings(realism=realism)).image
-        return Coded(len(packet), len(packet), picture)
+    profile: str
+    realism: float = 0.0
+    steps: int | None = None
+    seed: int = 0
+    selection: str | None = None
+    caption: str = "off"
 
-    return code
+    @classmethod
+    def of(cls, name: str) -> Ours:
+        """What ``name`` means; raises ValueError with one line."""
+        head, *parts = name.split(":")
+        kinds: dict[str, Callable[[str], Any]] = {
+            "realism": float, "steps": int, "seed": int, "selection": str, "caption": str,
+        }  # fmt: skip
+        options = {}
+        for part in parts:
+            key, _, value = part.partition("=")
+            if key not in kinds:
+                raise ValueError(f"codec {name!r}: {key!r} is none of {', '.join(kinds)}")
+            try:
+                options[key] = kinds[key](value)
+            except ValueError as error:
+                raise ValueError(f"codec {name!r}: {key} {value!r} is not a number") from error
+        load_profile(head)
+        return cls(head, **options)
+
+    def coding(self) -> Coding:
+        """Packet bytes with head, and the picture."""
+        from gsc_ros.decoder import Decoder, DecodeSettings
+        from gsc_ros.encoder import Encoder, EncodeSettings
+
+        encoder, decoder = Encoder.load(self.profile), Decoder.load(self.profile)
+        coding = EncodeSettings(caption_mode=self.caption, caption_refresh=1, selection=self.selection)
+        painting = DecodeSettings(realism=self.realism, steps=self.steps, seed=self.seed)
+
+        def code(image: Image, setting: Setting) -> Coded:
+            wished = replace(coding, max_bytes=setting.max_bytes, channels=setting.channels)
+            packet = encoder.for_another_camera().encode(image, wished).packet
+            picture = decoder.for_another_camera().decode(packet, painting).image
+            return Coded(len(packet), len(packet), picture)
+
+        return code
 
 
 def halved(image: Image, setting: Setting) -> Coded:
@@ -79,28 +115,24 @@ def peer(name: str, most: int) -> Coding:
     return code
 
 
-OURS: dict[str, dict[str, Any]] = {
-    "nano": {"realism": 0.0, "caption_mode": "off"},
-    "nano-sampled": {"realism": 1.0, "caption_mode": "descriptor"},
-    "nano-sampled-silent": {"realism": 1.0, "caption_mode": "off"},
-    "nano-ssim": {"realism": 0.0, "caption_mode": "off", "selection": "ssim"},
-    "nano-rate": {"realism": 0.0, "caption_mode": "off", "selection": "rate"},
-}
-CODECS = (*OURS, *peers.PEERS, "halved")
+def is_ours(name: str) -> bool:
+    """Whether ``name`` is a profile of this package rather than a peer."""
+    return name not in peers.PEERS and name != "halved"
 
 
 def check(names: Sequence[str]) -> None:
     """Raise ValueError with one line for codecs that are not known."""
-    if unknown := [name for name in names if name not in CODECS]:
-        raise ValueError(f"unknown codec {', '.join(unknown)}: {', '.join(CODECS)} are known")
+    for name in names:
+        if is_ours(name):
+            try:
+                Ours.of(name)
+            except ProfileError as error:
+                known = f"{', '.join(peers.PEERS)}, halved and profiles, e.g. nano:realism=1:caption=descriptor"
+                raise ValueError(f"codec {name!r}: {error}; {known} are known") from error
 
 
-def coding(name: str, *, profile: str, most: int) -> Coding:
-    """The codec called ``name``; ``profile`` are the weights of ours, ``most`` the largest budget."""
-    makers: dict[str, Callable[[], Coding]] = {
-        **{own: partial(ours, profile, **options) for own, options in OURS.items()},
-        **{other: partial(peer, other, most) for other in peers.PEERS},
-        "halved": lambda: halved,
-    }
-    check([name])
-    return makers[name]()
+def coding(name: str, *, most: int) -> Coding:
+    """The codec called ``name``; ``most`` is the largest budget."""
+    if is_ours(name):
+        return Ours.of(name).coding()
+    return halved if name == "halved" else peer(name, most)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import multiprocessing
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -39,7 +40,6 @@ class Plan:
 
     settings: tuple[Setting, ...]
     measures: tuple[str, ...]
-    profile: str = "nano"
     detector: Path | None = None
     match: str | None = None
 
@@ -52,20 +52,19 @@ class Plan:
             raise ValueError(f"match {self.match!r}: one of the codecs, {', '.join(codecs)}")
         if self.detector is not None:
             Detector(self.detector)
-        load_profile(self.profile)
 
     def key(self, codec: str, picture: Picture) -> str:
         """A name for the result of a codec on an image that changes with whatever could change the result."""
         parts: list[Any] = [codec, picture.name, picture.path.stat().st_size, picture.crop, self.match]
         parts += [[asdict(setting) for setting in self.settings], self.measures, str(self.detector)]
-        if codec in codings.OURS or self.match in codings.OURS:
-            parts.append(load_profile(self.profile).fingerprint)
+        names = [name for name in (codec, self.match) if name is not None and codings.is_ours(name)]
+        parts += [load_profile(codings.Ours.of(name).profile).fingerprint for name in names]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 @cache
-def _coding(name: str, profile: str, most: int) -> Coding:
-    return codings.coding(name, profile=profile, most=most)
+def _coding(name: str, most: int) -> Coding:
+    return codings.coding(name, most=most)
 
 
 @cache
@@ -76,10 +75,10 @@ def _detector(path: Path) -> Detector:
 def measure(plan: Plan, codec: str, picture: Picture, spent: Sequence[int] | None = None) -> list[Row]:
     """One row for each setting; ``spent`` bytes take the place of the settings' own."""
     settings = list(plan.settings)
-    if codec not in codings.OURS:  # channels are ours alone
+    if not codings.is_ours(codec):  # channels are ours alone
         settings = list(dict.fromkeys(replace(setting, channels=None) for setting in settings))
     image = picture.read()
-    code = _coding(codec, plan.profile, max(setting.max_bytes for setting in settings))
+    code = _coding(codec, max(setting.max_bytes for setting in settings))
     original = _detector(plan.detector).boxes(image) if plan.detector else None
     rows = []
     for index, setting in enumerate(settings):
@@ -106,7 +105,9 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     # A codec that others are matched to goes first.
     order = sorted(codecs, key=lambda codec: codec != plan.match)
-    paths = {(codec, p.name): folder / f"{codec}_{plan.key(codec, p)}.json" for codec in codecs for p in pictures}
+    paths = {
+        (codec, p.name): folder / f"{_file_name(codec)}_{plan.key(codec, p)}.json" for codec in codecs for p in pictures
+    }
     context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch hangs
     with ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_one_thread) as pool:
         for codec in order:
@@ -126,6 +127,10 @@ def run(
                 partial.replace(running[future])
                 done()
     return [row for codec in codecs for p in pictures for row in json.loads(paths[codec, p.name].read_text())]
+
+
+def _file_name(codec: str) -> str:
+    return re.sub(r"[^A-Za-z0-9=.-]+", "_", codec)
 
 
 def _one_thread() -> None:
