@@ -377,3 +377,18 @@ def test_operations_of_the_full_size_are_counted_without_a_gpu(capsys) -> None:
     assert totals[128] < 0.75 * totals[512]
     assert run(["bench", "operations", "--tokens", "0"]) == 2
     assert "--tokens 0" in capsys.readouterr().err
+
+
+def test_a_transformer_in_fp8_paints_nearly_the_same(both, profile_path, tmp_path) -> None:
+    pytest.importorskip("torchao")
+    from torchao.quantization import Float8Tensor
+
+    from gsc_ros.decoder import Decoder
+
+    encoder, decoder = both
+    smaller = Decoder.load(with_flux(profile_path, tmp_path, memory="fp8"))
+    weights = dict(smaller.generator.pipeline.transformer.named_parameters())
+    assert isinstance(weights["transformer_blocks.0.attn.to_q.weight"], Float8Tensor)
+    request = request_of(decoder, encoder, scene(1, 64, 64))
+    exact, near = (generator.generate(request).image.astype(int) for generator in (decoder.generator, smaller.generator))
+    assert 0 < np.abs(exact - near).mean() < 3.0

@@ -90,8 +90,8 @@ def check(settings: FluxSettings, weights: Path, device: str) -> tuple[str, Path
     """Base (folder or hub id) and control folder; raises ProfileError before anything heavy is loaded."""
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ProfileError(f"device {device}: torch sees no GPU here; install torch with CUDA, or use device cpu")
-    if settings.memory != "full" and not device.startswith("cuda"):
-        raise ProfileError(f"flux.memory {settings.memory!r} needs a GPU (device cuda); on a CPU only full is possible")
+    if settings.memory in ("offload", "nf4") and not device.startswith("cuda"):
+        raise ProfileError(f"flux.memory {settings.memory!r} needs a GPU (device cuda); on a CPU full and fp8 are possible")
     needed = 0
     folder = (weights / Path(settings.base).expanduser()).resolve()
     local = folder.exists() or settings.base.startswith((".", "/", "~")) or settings.base.count("/") != 1
@@ -156,7 +156,7 @@ class FluxGenerator:
             raise ProfileError(
                 f"{folder} was trained for {control.config.latent_channels} channels, the latents have {latents.layout.channels}"
             )
-        if settings.memory == "full":
+        if settings.memory == "full" or not device.startswith("cuda"):
             pipeline.to(device)
         else:
             pipeline.enable_model_cpu_offload(device=device)
