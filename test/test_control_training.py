@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -241,3 +245,49 @@ def test_a_configuration_that_cannot_work_is_refused_in_one_line(config, tmp_pat
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_two_processes_learn_what_one_learns_from_the_same_batches(cache, latents, tiny_flux, tmp_path) -> None:
+    """Two processes of one pass a step are one process of two: the same draws, the same mean gradient."""
+    program = tmp_path / "worker.py"
+    program.write_text(
+        f"""
+import sys
+sys.path[:0] = [{str(Path(__file__).parent)!r}]
+import numpy as np
+import tiny
+tiny.make_torchvision_importable()
+from pathlib import Path
+from diffusers import FluxTransformer2DModel
+from gsc_ros.training.control import ControlTraining, train
+from gsc_ros.training.control_cache import Cache
+settings = ControlTraining(out=Path({str(tmp_path / "two")!r}), precision="no", save_every=2, accumulation=1, steps=4, learning_rate=1e-3)
+transformer = FluxTransformer2DModel.from_pretrained({str(tiny_flux / "transformer")!r})
+train(settings, Cache(Path({str(cache.folder)!r})), np.load({str(tmp_path / "step.npy")!r}), transformer, lambda step, figures: None)
+"""
+    )
+    np.save(tmp_path / "step.npy", latents.step)
+    launched = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)],
+        env=os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert launched.returncode == 0, launched.stderr[-3000:]
+    settings = settings_of(tmp_path / "one", steps=4, learning_rate=1e-3)
+    one = train_here(settings, cache, latents, tiny_flux)
+    from gsc_ros.generators.flux_control import LatentControl
+
+    two = LatentControl.from_pretrained(tmp_path / "two" / "control").state_dict()
+    untrained = LatentControl.copy_of(flux(tiny_flux)).state_dict()
+    assert any(not torch.equal(value, untrained[name]) for name, value in two.items())
+    for name, value in one.state_dict().items():
+        assert torch.allclose(value, two[name], atol=1e-5), name
+
+
+def train_here(settings, cache, latents, tiny_flux):
+    from gsc_ros.training.control import train
+
+    return train(settings, cache, latents.step, flux(tiny_flux), lambda step, figures: None)

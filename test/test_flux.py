@@ -390,5 +390,7 @@ def test_a_transformer_in_fp8_paints_nearly_the_same(both, profile_path, tmp_pat
     weights = dict(smaller.generator.pipeline.transformer.named_parameters())
     assert isinstance(weights["transformer_blocks.0.attn.to_q.weight"], Float8Tensor)
     request = request_of(decoder, encoder, scene(1, 64, 64))
-    exact, near = (generator.generate(request).image.astype(int) for generator in (decoder.generator, smaller.generator))
+    exact, near = (
+        generator.generate(request).image.astype(int) for generator in (decoder.generator, smaller.generator)
+    )
     assert 0 < np.abs(exact - near).mean() < 3.0
