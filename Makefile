@@ -4,7 +4,7 @@ ARGS ?=
 # The colcon overlay, and the machine's own ROS (if one is sourced) kept out of it.
 RUN = . install/setup.sh && PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: demo test lint setup setup-paper clean
+.PHONY: demo test lint results setup setup-paper clean
 
 demo: setup
 	@$(RUN) gsc demo $(ARGS)
@@ -23,6 +23,11 @@ setup:
 # What the tests of the profile `paper` need beside that.
 setup-paper:
 	@$(PYTHON) tools/setup_environment.py --paper
+
+# The tables of docs/results.md; DATA is the folder that the roots in config/results.yaml lie in.
+results: setup
+	@test -n "$(DATA)" || { echo "make results DATA=DIR: the folder with the datasets of config/results.yaml"; exit 2; }
+	@$(RUN) python tools/make_results.py "$(DATA)"
 
 clean:
 	rm -rf .venv build install log out setup.log

@@ -163,6 +163,10 @@ def test_a_run_writes_real_bytes_and_goes_on_where_it_was_stopped(photographs, t
     assert after.keys() == records.keys()
     assert [path for path in after if after[path] != records[path]] == [lost]
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert run([*command, "--measures", "psnr"]) == 0  # another question: nothing of before answers it
+    rows = json.loads((tmp_path / "summary.json").read_text())["rows"]
+    assert "ms_ssim" not in rows[0]
+    assert rows[0]["psnr"] == summary["rows"][0]["psnr"]
 
 
 def plan(**changes) -> eval_run.Plan:

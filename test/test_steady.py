@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -117,3 +118,26 @@ def test_a_picture_of_which_nothing_has_changed_is_not_painted_again(encoder, de
     receiver.decode(packets[2], DecodeSettings(realism=0.5, seed=4))
     receiver.decode(sender.encode(photograph[:, ::-1].copy(), settings).packet, DecodeSettings(realism=0.5, seed=4))
     assert counting.painted == 4
+
+
+def test_a_value_that_changed_by_a_step_is_taken_at_its_word(decoder) -> None:
+    """At one level the intervals of neighbouring symbols overlap; their middle would lag behind what moves."""
+    from gsc_ros.frame import Frame, TextMode
+    from gsc_ros.steady import Steadier
+
+    frame = Frame(
+        fingerprint=0, sequence=0, width=128, height=64, scale=1, level=10, channel_count=20, channel_ids=(0,),
+        text_mode=TextMode.NONE, text=b"", channels=b"", reference=1,
+    )  # fmt: skip
+    steadier = Steadier(decoder.latents)
+    for symbols in ([[3, 0]], [[3, 1]], [[4, 0]]):
+        shown = steadier.settle(frame, {0: np.array(symbols)})
+        assert shown.values[0].tolist() == [[float(value) for value in row] for row in symbols]
+    finer = dataclasses.replace(frame, level=20)
+    step = decoder.latents.step
+    now = np.rint(np.array([[4, 0]]) * step[10, 0] / step[20, 0]).astype(np.int64)
+    shown = steadier.settle(finer, {0: now})
+    assert shown.level == 20
+    assert np.abs(shown.values[0] - now).max() <= 0.67
+    coarse = steadier.settle(dataclasses.replace(frame, reference=0), {0: np.array([[4, 0]])})
+    assert coarse.level == 20 and np.array_equal(coarse.values[0], shown.values[0])
