@@ -55,9 +55,10 @@ class Plan:
 
     def key(self, codec: str, picture: Picture) -> str:
         """A name for the result of a codec on an image that changes with whatever could change the result."""
-        parts: list[Any] = [codec, picture.name, picture.path.stat().st_size, picture.crop, self.match]
+        match = None if codec == self.match else self.match
+        parts: list[Any] = [codec, picture.name, picture.path.stat().st_size, picture.crop, match]
         parts += [[asdict(setting) for setting in self.settings], self.measures, str(self.detector)]
-        names = [name for name in (codec, self.match) if name is not None and codings.is_ours(name)]
+        names = [name for name in (codec, match) if name is not None and codings.is_ours(name)]
         parts += [load_profile(codings.Ours.of(name).profile).fingerprint for name in names]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
