@@ -80,9 +80,12 @@ class Steadier:
         before = self._shown
         if before is None or before.geometry != new.geometry or not said:
             return False
-        coarser = self._latents.step[min(before.level, new.level)]
-        for channel in said.keys() & self._known.keys():
-            (low, high), (low_known, high_known) = said[channel], self._known[channel]
+        step = self._latents.step
+        coarser = step[min(before.level, new.level)]
+        for channel, (low_known, high_known) in self._known.items():
+            # A channel that is missing holds nothing but zeros, or was left out: then it must not have said anything.
+            half = ALONE * step[new.level, channel]
+            low, high = said.get(channel, (np.full_like(low_known, -half), np.full_like(low_known, half)))
             if np.maximum(low - high_known, low_known - high).max() > GAP * coarser[channel]:
                 return False
         return True

@@ -188,6 +188,16 @@ def test_matched_bytes_are_the_first_codecs(photographs, tmp_path) -> None:
         assert 0.7 * spent[row["image"]] < row["bytes"] <= spent[row["image"]]
 
 
+def test_bd_rates_are_of_budgets_and_not_of_channel_counts(photographs) -> None:
+    found = datasets.pictures("folder", photographs)[:2]
+    budgets = plan(settings=(Setting(60), Setting(130)))
+    counts = plan(settings=(Setting(130, 4), Setting(130, 8)))
+    for asked, expected in ((budgets, 2), (counts, 0)):
+        names = ("nano", "nano:selection=rate")
+        rows = [row for name in names for picture in found for row in eval_run.measure(asked, name, picture)]
+        assert len(eval_report.differences(rows, "nano")) == expected
+
+
 def test_options_of_ours_reach_the_coder(photographs) -> None:
     view = datasets.pictures("folder", photographs)[0].read()
     names = ("nano", "nano:selection=ssim", "nano:realism=1", "nano:realism=1:seed=3", "nano:realism=1:steps=1")

@@ -122,13 +122,9 @@ def test_a_picture_of_which_nothing_has_changed_is_not_painted_again(encoder, de
 
 def test_a_value_that_changed_by_a_step_is_taken_at_its_word(decoder) -> None:
     """At one level the intervals of neighbouring symbols overlap; their middle would lag behind what moves."""
-    from gsc_ros.frame import Frame, TextMode
     from gsc_ros.steady import Steadier
 
-    frame = Frame(
-        fingerprint=0, sequence=0, width=128, height=64, scale=1, level=10, channel_count=20, channel_ids=(0,),
-        text_mode=TextMode.NONE, text=b"", channels=b"", reference=1,
-    )  # fmt: skip
+    frame = frame_of(level=10)
     steadier = Steadier(decoder.latents)
     for symbols in ([[3, 0]], [[3, 1]], [[4, 0]]):
         shown = steadier.settle(frame, {0: np.array(symbols)})
@@ -141,3 +137,36 @@ def test_a_value_that_changed_by_a_step_is_taken_at_its_word(decoder) -> None:
     assert np.abs(shown.values[0] - now).max() <= 0.67
     coarse = steadier.settle(dataclasses.replace(frame, reference=0), {0: np.array([[4, 0]])})
     assert coarse.level == 20 and np.array_equal(coarse.values[0], shown.values[0])
+
+
+def test_other_channels_of_another_view_are_not_added_to_those_on_show(decoder) -> None:
+    """With a selection the channels differ from frame to frame: that two sets have nothing in common is no agreement."""
+    from gsc_ros.steady import Steadier
+
+    steadier = Steadier(decoder.latents)
+    first = {5: np.full((2, 4), 3), 7: np.full((2, 4), -2)}
+    steadier.settle(frame_of(level=10), first)
+    shown = steadier.settle(frame_of(level=10), {6: np.full((2, 4), 1), 9: np.full((2, 4), 4)})
+    assert sorted(shown.values) == [6, 9]
+    steadier.settle(frame_of(level=10), first)
+    few = steadier.settle(frame_of(level=10), {5: first[5]})  # as far as the bytes went
+    assert sorted(few.values) == [5]
+    zero = {**first, 7: np.zeros((2, 4), dtype=np.int64)}
+    steadier.settle(frame_of(level=10), zero)
+    trimmed = steadier.settle(
+        frame_of(level=8), {5: np.rint(3 * first_ratio(decoder) * np.ones((2, 4))).astype(np.int64)}
+    )
+    assert sorted(trimmed.values) == [5, 7]  # zeros that are not sent again
+
+
+def first_ratio(decoder) -> float:
+    return float(decoder.latents.step[10, 5] / decoder.latents.step[8, 5])
+
+
+def frame_of(*, level: int, reference: int = 1):
+    from gsc_ros.frame import Frame, TextMode
+
+    return Frame(
+        fingerprint=0, sequence=0, width=128, height=64, scale=1, level=level, channel_count=20, channel_ids=(0,),
+        text_mode=TextMode.NONE, text=b"", channels=b"", reference=reference,
+    )  # fmt: skip

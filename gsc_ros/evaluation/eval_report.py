@@ -49,7 +49,12 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
 
 
 def differences(rows: Sequence[Row], anchor: str) -> list[Row]:
-    """BD-rate (percent of bytes) and BD-quality of every codec against ``anchor``, where both have two settings or more."""
+    """BD-rate (percent of bytes) and BD-quality of every codec against ``anchor``, where both have two budgets or more.
+
+    None where the number of channels is varied: that is no curve of bytes.
+    """
+    if len({row["channels"] for row in rows if row["channels"]}) > 1:
+        return []
     codecs = list(dict.fromkeys(row["codec"] for row in rows))
     of = {codec: [row for row in rows if row["codec"] == codec] for codec in codecs}
     settings = {codec: list(dict.fromkeys(row["setting"] for row in of[codec])) for codec in codecs}

@@ -86,7 +86,7 @@ def measure(plan: Plan, codec: str, picture: Picture, spent: Sequence[int] | Non
         allowed = setting if spent is None else replace(setting, max_bytes=spent[index])
         coded = code(image, allowed)
         row: Row = {
-            "codec": codec, "setting": setting.name, "image": picture.name, "budget": setting.max_bytes,
+            "codec": codec, "setting": setting.name, "image": picture.name, "budget": setting.max_bytes, "channels": setting.channels,
             "bytes": coded.bytes, "file_bytes": coded.file_bytes,
             "bpp": 8 * coded.bytes / (image.shape[0] * image.shape[1]),
         }  # fmt: skip

@@ -91,7 +91,9 @@ def check(settings: FluxSettings, weights: Path, device: str) -> tuple[str, Path
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ProfileError(f"device {device}: torch sees no GPU here; install torch with CUDA, or use device cpu")
     if settings.memory in ("offload", "nf4") and not device.startswith("cuda"):
-        raise ProfileError(f"flux.memory {settings.memory!r} needs a GPU (device cuda); on a CPU full and fp8 are possible")
+        raise ProfileError(
+            f"flux.memory {settings.memory!r} needs a GPU (device cuda); on a CPU full and fp8 are possible"
+        )
     needed = 0
     folder = (weights / Path(settings.base).expanduser()).resolve()
     local = folder.exists() or settings.base.startswith((".", "/", "~")) or settings.base.count("/") != 1
