@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from gsc_ros.evaluation import confidence_bench
+from gsc_ros.bench import confidence as confidence_bench
 
 
 @pytest.fixture(scope="module")

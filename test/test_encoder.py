@@ -137,8 +137,8 @@ def test_the_same_image_gives_the_same_packet(encoder, photograph) -> None:
 
 @pytest.mark.parametrize("budget", [50, 130, 300])
 def test_the_choice_is_close_to_the_best_of_all(encoder, decoder, budget) -> None:
+    from gsc_ros.bench.choice import exhaustive
     from gsc_ros.decoder import DecodeSettings
-    from gsc_ros.evaluation.choice_bench import exhaustive
     from gsc_ros.evaluation.metrics import ms_ssim
     from gsc_ros.sources import moving_photographs
 

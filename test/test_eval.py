@@ -12,7 +12,9 @@ import pytest
 import tiny
 
 from gsc_ros.cli.main import run
-from gsc_ros.evaluation import codings, datasets, eval_report, eval_run, peers
+from gsc_ros.evaluation import codings, datasets, peers
+from gsc_ros.evaluation import report as eval_report
+from gsc_ros.evaluation import run as eval_run
 from gsc_ros.evaluation.bd_rate import difference
 from gsc_ros.evaluation.codings import Setting
 from gsc_ros.evaluation.metrics import MEASURES, PERCEPTUAL, gradient_energy, ms_ssim

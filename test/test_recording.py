@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gsc_ros.evaluation.link_bag import write_mcap
+from gsc_ros.demo.link_bag import write_mcap
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gsc_ros.bench.text import measure
 from gsc_ros.entropy.coder import CoderError
 from gsc_ros.entropy.text import MAX_CHARACTERS, TextCoder, TextError, TextTable
-from gsc_ros.evaluation.text_bench import measure
 from gsc_ros.profiles import load_profile
 
 DESCRIPTIONS = Path(__file__).parent / "golden" / "descriptions.txt"

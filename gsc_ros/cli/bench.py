@@ -99,15 +99,15 @@ def _full_size(options: argparse.Namespace) -> tuple[str, Any]:
 
 def _generate(options: argparse.Namespace) -> None:
     device, dtype = _full_size(options)
-    from gsc_ros.evaluation import paper_bench
+    from gsc_ros.bench import full_size
 
     frames = _sizes(options.frames)
     steps = _numbers(options.steps, "--steps", "4,8,28")
-    rows = list(paper_bench.generate(options.size, frames, steps, device=device, dtype=dtype, compiled=options.compile))
-    paper_bench.free()
+    rows = list(full_size.generate(options.size, frames, steps, device=device, dtype=dtype, compiled=options.compile))
+    full_size.free()
     captioner = "qwen2.5-vl-7b" if options.size == "flux-dev" else "tiny"
     width, height = frames[0]
-    rows.append(paper_bench.caption(captioner, width=width, height=height, device=device, dtype=dtype))
+    rows.append(full_size.caption(captioner, width=width, height=height, device=device, dtype=dtype))
     _print_timings(options, device, rows)
 
 
@@ -115,13 +115,13 @@ def _train(options: argparse.Namespace) -> None:
     device, dtype = _full_size(options)
     if options.side < 16 or options.side % 16:
         raise UsageError(f"--side {options.side}: a multiple of 16 pixels")
-    from gsc_ros.evaluation import paper_bench
+    from gsc_ros.bench import full_size
 
     rows = []
     for checkpointing in (True, False):
         try:
             rows.append(
-                paper_bench.train(
+                full_size.train(
                     options.size, side=options.side, device=device, dtype=dtype, checkpointing=checkpointing
                 )
             )
@@ -129,7 +129,7 @@ def _train(options: argparse.Namespace) -> None:
             if "out of memory" not in str(error):
                 raise
             print(f"without checkpointing of gradients: {str(error).splitlines()[0]}")
-        paper_bench.free()
+        full_size.free()
     _print_timings(options, device, rows)
 
 
@@ -145,7 +145,7 @@ def _operations(options: argparse.Namespace) -> None:
         if value < 1:
             raise UsageError(f"{name} {value}: at least 1")
     try:
-        from gsc_ros.evaluation.paper_flops import count
+        from gsc_ros.bench.operations import count
 
         rows = count(options.size, _sizes(options.frames), steps=options.steps, tokens=options.tokens)
     except (ImportError, RuntimeError) as error:  # the latter where torchvision is not the one for this torch
@@ -195,7 +195,7 @@ def _confidence(options: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from gsc_ros.evaluation.confidence_bench import measure
+    from gsc_ros.bench.confidence import measure
     from gsc_ros.sources import image_folder
 
     count = sum(1 for _ in image_folder(options.images))
@@ -220,7 +220,7 @@ def _memory(options: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from gsc_ros.evaluation.memory_bench import drive, parked
+    from gsc_ros.bench.memory import drive, parked
     from gsc_ros.sources import bag_images
 
     frames = list(bag_images(options.bag, None))
@@ -267,7 +267,7 @@ def _choice(options: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from gsc_ros.evaluation.choice_bench import measure, pictures
+    from gsc_ros.bench.choice import measure, pictures
 
     images, budgets = pictures(options.images, options.count), _budgets(options.bytes)
     with Progress(console=Console(stderr=True), transient=True) as bar:
@@ -290,8 +290,8 @@ def _soak(options: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from gsc_ros.evaluation.demo_run import DemoError
-    from gsc_ros.evaluation.soak import soak
+    from gsc_ros.bench.soak import soak
+    from gsc_ros.demo.run import DemoError
     from gsc_ros.link.presets import link_spec
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
@@ -312,7 +312,7 @@ def _soak(options: argparse.Namespace) -> None:
 
 
 def _speed(options: argparse.Namespace) -> None:
-    from gsc_ros.evaluation.speed_bench import measure
+    from gsc_ros.bench.speed import measure
 
     width, _, height = options.size.partition("x")
     if not (width.isdigit() and height.isdigit()):
@@ -321,8 +321,8 @@ def _speed(options: argparse.Namespace) -> None:
 
 
 def _text(options: argparse.Namespace) -> None:
+    from gsc_ros.bench.text import measure
     from gsc_ros.entropy.text import TextCoder, TextTable
-    from gsc_ros.evaluation.text_bench import measure
     from gsc_ros.profiles import load_profile
 
     lines = [line for line in options.captions.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -36,10 +36,10 @@ def run(options: argparse.Namespace) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.table import Table
 
-    from gsc_ros.evaluation import demo_page
-    from gsc_ros.evaluation.demo_report import shown_frames, summarise
-    from gsc_ros.evaluation.demo_run import DemoError, run_nodes
-    from gsc_ros.evaluation.link_bag import write_mcap
+    from gsc_ros.demo import page as demo_page
+    from gsc_ros.demo.link_bag import write_mcap
+    from gsc_ros.demo.report import shown_frames, summarise
+    from gsc_ros.demo.run import DemoError, run_nodes
     from gsc_ros.profiles import load_profile
 
     profile = load_profile(options.profile)

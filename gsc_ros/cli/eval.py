@@ -47,7 +47,8 @@ def run(options: argparse.Namespace) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from gsc_ros import __version__
-    from gsc_ros.evaluation import eval_report, eval_run
+    from gsc_ros.evaluation import report
+    from gsc_ros.evaluation import run as evaluation
     from gsc_ros.evaluation.codings import Setting, is_ours
     from gsc_ros.evaluation.datasets import pictures
 
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
         raise UsageError("--tasks detection and --detector model.onnx belong together")
     if options.jobs < 1 or (options.count is not None and options.count < 1):
         raise UsageError("--jobs and --count: at least 1")
-    plan = eval_run.Plan(
+    plan = evaluation.Plan(
         settings=settings, measures=tuple(options.measures.split(",")), detector=options.detector,
         match=options.match,
     )  # fmt: skip
@@ -76,11 +77,11 @@ def run(options: argparse.Namespace) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("images", total=len(found) * len(codecs))
-        rows = eval_run.run(plan, found, codecs, options.out, jobs=options.jobs, done=lambda: bar.advance(task))
+        rows = evaluation.run(plan, found, codecs, options.out, jobs=options.jobs, done=lambda: bar.advance(task))
     about = {
         "version": __version__, "dataset": options.dataset, "images": len(found),         "match": options.match, "anchor": anchor,
     }  # fmt: skip
-    table, rates = eval_report.write(rows, options.out, anchor=anchor, about=about)
+    table, rates = report.write(rows, options.out, anchor=anchor, about=about)
     print("\n\n".join(part for part in (table, rates) if part))
 
 

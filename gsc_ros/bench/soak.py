@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gsc_ros.evaluation.demo_run import CAMERA, DemoError, Processes, node_arguments
+from gsc_ros.demo.run import CAMERA, DemoError, Processes, node_arguments
 
 WARM_UP = 0.2  # of the time: what is resident then is compared with the end
 NODES = ("compressor", "gateway_robot", "link_emulator", "gateway_base", "reconstructor")

@@ -1,7 +1,7 @@
 """`gsc eval`: a dataset x codecs x settings, image by image, resumable.
 
 pictures --> coding --> bytes, picture --> measures, detector --> one file for each codec and image
-                                                                     --> eval_report.py
+                                                                     --> report.py
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.evaluation.demo_report import Shown
+from gsc_ros.demo.report import Shown
 from gsc_ros.marking import mark_generated
 
 COLUMN = 420

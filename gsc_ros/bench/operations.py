@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from gsc_ros.evaluation.paper_bench import FLUX, pipeline_of
+from gsc_ros.bench.full_size import FLUX, pipeline_of
 
 T5 = {"d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64, "feed_forward_proj": "gated-gelu", "vocab_size": 32128}  # fmt: skip
 DEVICE, TYPE = "meta", torch.bfloat16
