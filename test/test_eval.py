@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
+import threading
 from pathlib import Path
 
 import cv2
@@ -169,6 +171,28 @@ def test_a_run_writes_real_bytes_and_goes_on_where_it_was_stopped(photographs, t
     rows = json.loads((tmp_path / "summary.json").read_text())["rows"]
     assert "ms_ssim" not in rows[0]
     assert rows[0]["psnr"] == summary["rows"][0]["psnr"]
+
+
+def test_a_worker_that_dies_is_told_and_loses_nothing(photographs, tmp_path) -> None:
+    found = datasets.pictures("folder", photographs)
+    asked = plan(settings=(Setting(60),))
+    done = threading.Semaphore(0)
+
+    def kill_after_the_first() -> None:
+        done.acquire()
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    killer = threading.Thread(target=kill_after_the_first, daemon=True)
+    killer.start()
+    with pytest.raises(ValueError, match=r"a worker process died.*call again to go on"):
+        eval_run.run(asked, found, ["webp", "jpeg2000"], tmp_path, jobs=1, done=done.release)
+    killer.join()
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "records").glob("*.json")}
+    assert 1 <= len(kept) < 2 * len(found)
+    rows = eval_run.run(asked, found, ["webp", "jpeg2000"], tmp_path, jobs=1, done=lambda: None)
+    assert len(rows) == 2 * len(found)
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
 
 
 def plan(**changes) -> eval_run.Plan:

@@ -13,6 +13,7 @@ import multiprocessing
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -109,6 +110,20 @@ def run(
     paths = {
         (codec, p.name): folder / f"{_file_name(codec)}_{plan.key(codec, p)}.json" for codec in codecs for p in pictures
     }
+    try:
+        _measure_missing(plan, pictures, order, paths, jobs=jobs, done=done)
+    except BrokenProcessPool as error:
+        raise ValueError(
+            f"a worker process died, for want of memory perhaps; what was measured is kept in {out}: "
+            "call again to go on, with fewer --jobs"
+        ) from error
+    return [row for codec in codecs for p in pictures for row in json.loads(paths[codec, p.name].read_text())]
+
+
+def _measure_missing(
+    plan: Plan, pictures: Sequence[Picture], order: Sequence[str], paths: dict[tuple[str, str], Path], *, jobs: int,
+    done: Callable[[], None],
+) -> None:  # fmt: skip
     context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch hangs
     with ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_one_thread) as pool:
         for codec in order:
@@ -127,7 +142,6 @@ def run(
                 partial.write_text(json.dumps(future.result()))
                 partial.replace(running[future])
                 done()
-    return [row for codec in codecs for p in pictures for row in json.loads(paths[codec, p.name].read_text())]
 
 
 def _file_name(codec: str) -> str:
