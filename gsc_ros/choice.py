@@ -109,17 +109,17 @@ class ChannelChooser:
             for base in (None, reference)
         )
         near = self._near if limited else wish.level
-        saves = False
-        if reference is not None:
-            # A view that has nothing to do with the earlier one is cheaper on its own.
-            both = (len(attempt(near, wish.channels, 0).data) for attempt in (built, alone))
-            saves = next(both) + REFERENCE_BYTES < next(both)
+        # A view that has nothing to do with the earlier one is cheaper on its own.
+        saves = reference is not None and (
+            len(built(near, wish.channels, 0).data) + REFERENCE_BYTES < len(alone(near, wish.channels, 0).data)
+        )
         if wish.max_bytes is None:
             return (built if saves else alone)(near, wish.channels, 0)
         overhead = len(pack(replace(head, channel_ids=tuple(range(wish.channels)))))
         budget = wish.max_bytes - overhead - (0 if prefix else subset_bytes(head))
         choice = None
-        if reference is not None and saves:
+        if saves:
+            assert reference is not None
             choice = fit(
                 built, levels=latents.levels, budget=budget - REFERENCE_BYTES,
                 most=wish.channels, near=max(near, reference.level), least=least,

@@ -174,7 +174,7 @@ class Decoder:
             self._painted = request, painted.image, self.generator.confidence(request, painted)
         else:
             generated = time.perf_counter()
-        _, image, confidence = self._painted
+        image, confidence = (kept.copy() for kept in self._painted[1:])  # they are the caller's to draw on
         if settings.size is not None and settings.size != (frame.width, frame.height):
             image = np.asarray(
                 cv2.resize(

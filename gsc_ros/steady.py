@@ -7,7 +7,8 @@ A symbol says that a value lies within a step. A key frame says so with coarse s
 frames that build on it use finer ones. Shown one by one, a view at rest turns coarse with every key frame, and every refinement
 moves all values to another grid. What all of them allow only gets narrower: the picture settles, and a coarse frame that says
 the same as the finer ones before it changes nothing. The generator starts from what stands, with the same noise: it paints the
-same. As soon as one value is another one, the view is not at rest, and the frame is shown as it is.
+same. A value that has moved on is taken from the frame that says so; as soon as one is out of reach of what was known of it, the
+view is not at rest, and the frame is shown as it is.
 
 Only the picture is concerned. What later frames build on is what a frame says, to the last symbol.
 """

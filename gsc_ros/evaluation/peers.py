@@ -45,27 +45,28 @@ class Peer:
     qualities: tuple[int, ...]
 
 
-def _pillow(
-    image: Image, quality: int, *, form: str, payload: Callable[[bytes], int], **options: object
-) -> tuple[int, int, Image]:
+def pillow_still(image: Image, *, form: str, **options: object) -> tuple[bytes, Image]:
+    """A file in one of Pillow's formats, and the picture that it gives."""
     from PIL import Image as Pillow
 
     out = io.BytesIO()
-    Pillow.fromarray(image).save(out, format=form, quality=quality, **options)
+    Pillow.fromarray(image).save(out, format=form, **options)
     data = out.getvalue()
-    return payload(data), len(data), np.asarray(Pillow.open(io.BytesIO(data)).convert("RGB"))
+    return data, np.asarray(Pillow.open(io.BytesIO(data)).convert("RGB"))
+
+
+def _pillow(
+    image: Image, quality: int, *, form: str, payload: Callable[[bytes], int], **options: object
+) -> tuple[int, int, Image]:
+    data, picture = pillow_still(image, form=form, quality=quality, **options)
+    return payload(data), len(data), picture
 
 
 def _jpeg2000(image: Image, ratio: int) -> tuple[int, int, Image]:
     """JPEG 2000 through Pillow's OpenJPEG: a bare codestream, irreversible, of about 1/``ratio`` of the raw size."""
-    from PIL import Image as Pillow
-
-    out = io.BytesIO()
-    Pillow.fromarray(image).save(
-        out, format="JPEG2000", no_jp2=True, irreversible=True, quality_mode="rates", quality_layers=[ratio]
-    )
-    data = out.getvalue()
-    return len(data), len(data), np.asarray(Pillow.open(io.BytesIO(data)).convert("RGB"))
+    rate = {"quality_mode": "rates", "quality_layers": [ratio]}
+    data, picture = pillow_still(image, form="JPEG2000", no_jp2=True, irreversible=True, **rate)
+    return len(data), len(data), picture
 
 
 def _ffmpeg(

@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from gsc_ros import __version__
 from gsc_ros.evaluation import codings
 from gsc_ros.evaluation.codings import Coding, Setting
 from gsc_ros.evaluation.datasets import Picture
@@ -60,6 +61,7 @@ class Plan:
         parts: list[Any] = [codec, picture.name, picture.path.stat().st_size, picture.crop, match]
         parts += [[asdict(setting) for setting in self.settings], self.measures, str(self.detector)]
         names = [name for name in (codec, match) if name is not None and codings.is_ours(name)]
+        parts += [__version__ for _ in names]  # ours change with the package, too
         parts += [load_profile(codings.Ours.of(name).profile).fingerprint for name in names]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Sequence
 
@@ -10,30 +9,22 @@ import cv2
 import numpy as np
 
 from gsc_ros.evaluation.metrics import ms_ssim
-from gsc_ros.evaluation.peers import avif_payload
+from gsc_ros.evaluation.peers import avif_payload, pillow_still
 from gsc_ros.experiment.codecs import ExperimentCodec, Feedback, Image
 
 DIVISORS = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 16)
 SAMPLES = 3  # frames of the drive that decide about the scale
 
 
-def _pillow(format_name: str, **options: object) -> Callable[[Image, int], tuple[bytes, Image]]:
-    def code(small: Image, quality: int) -> tuple[bytes, Image]:
-        from PIL import Image as Pillow
-
-        out = io.BytesIO()
-        Pillow.fromarray(small).save(out, format=format_name, quality=quality, **options)
-        data = out.getvalue()
-        picture = np.asarray(Pillow.open(io.BytesIO(data)).convert("RGB"))
-        return (avif_payload(data) if format_name == "AVIF" else data), picture
-
-    return code
+def _av1(small: Image, quality: int) -> tuple[bytes, Image]:
+    data, picture = pillow_still(small, form="AVIF", quality=quality, speed=4)
+    return avif_payload(data), picture
 
 
-CODERS = {
-    "jpeg": _pillow("JPEG", optimize=True),
-    "webp": _pillow("WEBP", method=6),
-    "av1": _pillow("AVIF", speed=4),
+CODERS: dict[str, Callable[[Image, int], tuple[bytes, Image]]] = {
+    "jpeg": lambda small, quality: pillow_still(small, form="JPEG", quality=quality, optimize=True),
+    "webp": lambda small, quality: pillow_still(small, form="WEBP", quality=quality, method=6),
+    "av1": _av1,
 }
 
 
