@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import T5Config, T5EncoderModel
 
 from gsc_ros.bench.full_size import FLUX, pipeline_of
+from gsc_ros.generators.flux_control import LATENT_CHANNELS, LatentControl
 
 T5 = {"d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64, "feed_forward_proj": "gated-gelu", "vocab_size": 32128}  # fmt: skip
 DEVICE, TYPE = "meta", torch.bfloat16
@@ -37,15 +39,11 @@ def _count(work: Callable[[], Any]) -> float:
 
 
 def _t5() -> Any:
-    from transformers import T5Config, T5EncoderModel
-
     return T5EncoderModel(T5Config(**T5)).to(TYPE)
 
 
 def count(size: str, frames: Sequence[tuple[int, int]], *, steps: int, tokens: int) -> list[Count]:
     """The parts of a frame of each of ``frames`` (width, height) at ``steps`` of the flow, with a text of ``tokens``."""
-    from gsc_ros.generators.flux_control import LATENT_CHANNELS, LatentControl
-
     shape: Any = FLUX[size]["transformer"]
     pipeline = pipeline_of(size, DEVICE, TYPE)
     transformer, vae = pipeline.transformer, pipeline.vae

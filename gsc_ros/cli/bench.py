@@ -68,8 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         sub.add_argument("--size", choices=["flux-dev", "tiny"], default="flux-dev")
         sub.add_argument("--device", default=None, help="cpu or cuda; the default is cuda where there is one")
-    for sub in (speed, text, confidence, memory, choice, soak, generate, train, operations):
+    for sub in (speed, text, confidence, memory, choice, soak):
         sub.add_argument("--profile", default="nano")
+    for sub in kinds.choices.values():
         sub.add_argument("--json", action="store_true")
 
 
@@ -146,11 +147,10 @@ def _operations(options: argparse.Namespace) -> None:
             raise UsageError(f"{name} {value}: at least 1")
     try:
         from gsc_ros.bench.operations import count
-
-        rows = count(options.size, _sizes(options.frames), steps=options.steps, tokens=options.tokens)
     except (ImportError, RuntimeError) as error:  # the latter where torchvision is not the one for this torch
         reason = str(error).strip().splitlines()[-1]
         raise UsageError(f"diffusers and transformers do not load ({reason}): pip install 'gsc-ros[paper]'") from error
+    rows = count(options.size, _sizes(options.frames), steps=options.steps, tokens=options.tokens)
     if options.json:
         print(json.dumps([dataclasses.asdict(row) for row in rows]))
         return

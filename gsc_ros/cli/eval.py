@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gsc_ros.cli.errors import UsageError
 
-EVERYTHING = ("psnr", "ms_ssim", "gradient_similarity", "gradient_energy")
+ALWAYS = ("psnr", "ms_ssim", "gradient_similarity", "gradient_energy")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bytes", default="130,300,600", help="budgets, e.g. 130,300,600")
     parser.add_argument("--channels", help="ours send at most so many channels, e.g. 1,4,16 (default: what fits)")
     parser.add_argument(
-        "--measures", default=",".join(EVERYTHING),
+        "--measures", default=",".join(ALWAYS),
         help="also fsim, haarpsi, gmsd, mdsi, vsi (pip install 'gsc-ros[eval]')",
     )  # fmt: skip
     parser.add_argument("--tasks", default="", help="detection: boxes on the pictures against those on the originals")
@@ -79,8 +79,12 @@ def run(options: argparse.Namespace) -> None:
         task = bar.add_task("images", total=len(found) * len(codecs))
         rows = evaluation.run(plan, found, codecs, options.out, jobs=options.jobs, done=lambda: bar.advance(task))
     about = {
-        "version": __version__, "dataset": options.dataset, "images": len(found),         "match": options.match, "anchor": anchor,
-    }  # fmt: skip
+        "version": __version__,
+        "dataset": options.dataset,
+        "images": len(found),
+        "match": options.match,
+        "anchor": anchor,
+    }
     table, rates = report.write(rows, options.out, anchor=anchor, about=about)
     print("\n\n".join(part for part in (table, rates) if part))
 
