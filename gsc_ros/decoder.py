@@ -93,27 +93,39 @@ class Decoder:
     (120, 160, 3)
     """
 
-    def __init__(self, profile: Profile, latents: QuantisedLatents, text: TextCoder, generator: Generator) -> None:
+    def __init__(
+        self, profile: Profile, latents: QuantisedLatents, text: TextCoder, generator: Generator | None
+    ) -> None:
         self.profile = profile
         self.latents = latents
         self._text = text
-        self.generator = generator
+        self._generator = generator
         self._captions: OrderedDict[int, str] = OrderedDict()
         self._memory = Memory()
         self._steadier = Steadier(latents)
         self._painted: tuple[Request, NDArray[np.uint8], NDArray[np.uint8]] | None = None
 
     @classmethod
-    def load(cls, profile: str | Path | Profile = "nano", *, device: str = "cpu") -> Decoder:
-        """A decoder with the weights of ``profile``; raises ProfileError when they are not there."""
+    def load(cls, profile: str | Path | Profile = "nano", *, device: str = "cpu", paints: bool = True) -> Decoder:
+        """A decoder with the weights of ``profile``; raises ProfileError when they are not there.
+
+        One that does not paint can :meth:`read`, and holds no generator.
+        """
         chosen = profile if isinstance(profile, Profile) else load_profile(profile)
         latents = load_latents(chosen, device=device)
         text = TextCoder(TextTable.load(chosen.weights / "text.safetensors"))
-        return cls(chosen, latents, text, load_generator(chosen, latents, device=device))
+        return cls(chosen, latents, text, load_generator(chosen, latents, device=device) if paints else None)
+
+    @property
+    def generator(self) -> Generator:
+        """What paints; raises ValueError where there is none."""
+        if self._generator is None:
+            raise ValueError("this decoder was loaded with paints=False: it reads frames and paints none")
+        return self._generator
 
     def for_another_camera(self) -> Decoder:
         """A decoder with a state of its own that shares this one's weights."""
-        return Decoder(self.profile, self.latents, self._text, self.generator)
+        return Decoder(self.profile, self.latents, self._text, self._generator)
 
     def decode(self, packet: bytes, settings: DecodeSettings | None = None) -> Reconstruction:
         """The picture of ``packet``; raises BitstreamError for anything but an intact packet of this profile."""

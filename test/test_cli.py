@@ -126,6 +126,26 @@ def test_a_bag_there_and_back(tmp_path, capsys, shared_data) -> None:
     assert counts["/camera/gyro/sample"] == 19  # what is no picture is kept
 
 
+def test_a_bag_painted_by_several_workers_is_the_same(tmp_path, capsys, shared_data) -> None:
+    from gsc_ros.sources import open_bag
+
+    bag = str(shared_data / "bags" / "kapture_t265_mcap")
+    assert run(["bag", bag, str(tmp_path / "sent"), "--max-bytes", "200", "--key-interval", "3"]) == 0
+    contents = []
+    for name, options in (("one", []), ("two", ["--jobs", "2"]), ("devices", ["--devices", "cpu,cpu"])):
+        assert run(["bag", str(tmp_path / "sent"), str(tmp_path / name), "--decode", *options]) == 0
+        reader = open_bag(tmp_path / name)
+        contents.append([(connection.topic, stamp, bytes(data)) for connection, stamp, data in reader.messages()])
+        reader.close()
+    assert contents[0] == contents[1] == contents[2]
+    assert len({data for topic, _, data in contents[0] if topic.endswith("/gsc/image_raw")}) == 6
+    capsys.readouterr()
+    assert run(["bag", bag, str(tmp_path / "more"), "--jobs", "2"]) == 1
+    assert "go with --decode" in capsys.readouterr().err
+    assert run(["bag", str(tmp_path / "sent"), str(tmp_path / "more"), "--decode", "--devices", "cuda:9"]) == 1
+    assert "device 'cuda:9' is not there: cpu" in capsys.readouterr().err
+
+
 def test_every_command_has_help(capsys) -> None:
     from gsc_ros.cli.main import COMMANDS
 

@@ -6,6 +6,7 @@ import csv
 import json
 import multiprocessing
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,8 +19,9 @@ from gsc_ros.evaluation import codings, datasets, peers
 from gsc_ros.evaluation import report as eval_report
 from gsc_ros.evaluation import run as eval_run
 from gsc_ros.evaluation.bd_rate import difference
-from gsc_ros.evaluation.codings import Setting
+from gsc_ros.evaluation.coded import Setting
 from gsc_ros.evaluation.metrics import MEASURES, PERCEPTUAL, gradient_energy, ms_ssim
+from gsc_ros.workers import Here, Processes
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 real_samples = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data is not beside the project")
@@ -154,7 +156,7 @@ def test_a_run_writes_real_bytes_and_goes_on_where_it_was_stopped(photographs, t
     assert len(images) == 4 * len(list(photographs.iterdir()))
     code = codings.coding("nano", most=300)
     one = next(row for row in images if row["codec"] == "nano" and row["setting"] == "130 B")
-    coded = code(datasets.read_file(photographs / one["image"]), Setting(130))
+    coded = code(datasets.read_file(photographs / one["image"]), Setting(130), "")
     assert coded.bytes == int(one["bytes"])
     assert (tmp_path / "table.tex").read_text().count(r"\textbf{") >= 2 * 4
     assert (tmp_path / "curves.svg").stat().st_size > 10_000
@@ -173,26 +175,107 @@ def test_a_run_writes_real_bytes_and_goes_on_where_it_was_stopped(photographs, t
     assert rows[0]["psnr"] == summary["rows"][0]["psnr"]
 
 
-def test_a_worker_that_dies_is_told_and_loses_nothing(photographs, tmp_path) -> None:
+def test_a_run_goes_on_after_a_worker_was_killed(photographs, tmp_path) -> None:
     found = datasets.pictures("folder", photographs)
     asked = plan(settings=(Setting(60),))
-    done = threading.Semaphore(0)
+    killed = []
 
     def kill_after_the_first() -> None:
-        done.acquire()
-        for child in multiprocessing.active_children():
-            child.kill()
+        if not killed:
+            killed.extend(multiprocessing.active_children())
+            for child in killed:
+                child.kill()
 
-    killer = threading.Thread(target=kill_after_the_first, daemon=True)
-    killer.start()
-    with pytest.raises(ValueError, match=r"a worker process died.*call again to go on"):
-        eval_run.run(asked, found, ["webp", "jpeg2000"], tmp_path, jobs=1, done=done.release)
+    with Processes(["cpu"]) as crew:
+        rows = eval_run.run(asked, found, ["webp", "jpeg2000"], tmp_path, crew=crew, done=kill_after_the_first)
+    assert killed
+    assert [(row["codec"], row["image"]) for row in rows] == [
+        (codec, picture.name) for codec in ("webp", "jpeg2000") for picture in found
+    ]
+
+
+def test_work_that_kills_every_worker_is_told_and_what_was_measured_is_kept(photographs, tmp_path) -> None:
+    found = datasets.pictures("folder", photographs)
+    asked = plan(settings=(Setting(60),))
+
+    def kill() -> None:
+        while not over.is_set():
+            for child in multiprocessing.active_children():
+                child.kill()
+            over.wait(0.01)
+
+    over = threading.Event()
+    killer = threading.Thread(target=kill, daemon=True)
+
+    def then_kill() -> None:
+        if not killer.is_alive():
+            killer.start()
+
+    with Processes(["cpu"]) as crew:
+        with pytest.raises(ValueError, match=r"3 worker processes died.*goes on there"):
+            eval_run.run(asked, found, ["webp", "jpeg2000"], tmp_path, crew=crew, done=then_kill)
+        over.set()
     killer.join()
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "records").glob("*.json")}
     assert 1 <= len(kept) < 2 * len(found)
-    rows = eval_run.run(asked, found, ["webp", "jpeg2000"], tmp_path, jobs=1, done=lambda: None)
+    rows = eval_run.run(asked, found, ["webp", "jpeg2000"], tmp_path, crew=Here(), done=lambda: None)
     assert len(rows) == 2 * len(found)
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
+
+
+def test_results_below_the_images_are_not_images(photographs, tmp_path, capsys) -> None:
+    for path in sorted(photographs.iterdir())[:2]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    command = [
+        "eval",
+        "--root",
+        str(tmp_path),
+        "--codecs",
+        "nano",
+        "--bytes",
+        "60",
+        "--jobs",
+        "1",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    said = []
+    for _ in range(2):
+        assert run(command) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert "0 of 2" in said[0]
+
+
+def test_what_another_program_made_is_read_from_its_folder(photographs, tmp_path) -> None:
+    picture = datasets.pictures("folder", photographs)[0]
+    image, name = picture.read(), picture.path.stem
+    for point, grey, sent in (("low", 60, 50), ("middle", 120, 110), ("high", 200, 290)):
+        (tmp_path / point).mkdir()
+        cv2.imwrite(str(tmp_path / point / f"{name}.png"), np.full_like(image, grey))
+        (tmp_path / point / f"{name}.bin").write_bytes(bytes(sent))
+    asked = plan(settings=(Setting(20), Setting(130), Setting(300)), measures=("psnr",))
+    codec = f"PerCo@{tmp_path}"
+    codings.check(["nano", codec])
+    rows = eval_run.measure(asked, codec, picture)
+    assert [(row["codec"], row["bytes"]) for row in rows] == [("PerCo", 50), ("PerCo", 110), ("PerCo", 290)]
+    code = codings.coding(codec, most=300)
+    assert [code(image, Setting(size), name).picture[0, 0, 0] for size in (20, 130, 300)] == [60, 120, 200]
+    before = asked.key(codec, picture)
+    (tmp_path / "low" / "bytes.json").write_text(json.dumps({name: 17}))
+    assert asked.key(codec, picture) != before  # another size: the result of before does not answer
+    assert code(image, Setting(20), name).bytes == 17
+    for wrong, said in (
+        (lambda: code(image[:40], Setting(20), name), "is 320x240, the original 320x40"),
+        (lambda: code(image, Setting(20), "other"), "high: neither other.bin"),
+        (lambda: codings.check([f"PerCo@{tmp_path / 'nowhere'}"]), "NAME@DIR names a folder"),
+        (lambda: codings.check(["av1", f"av1@{tmp_path}"]), "two of them have the same name"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            wrong()
+    (tmp_path / "middle" / f"{name}.bin").unlink()
+    with pytest.raises(ValueError, match=f"neither {name}.bin"):
+        code(image, Setting(20), name)
 
 
 def plan(**changes) -> eval_run.Plan:
@@ -206,7 +289,7 @@ def test_matched_bytes_are_the_first_codecs(photographs, tmp_path) -> None:
         datasets.pictures("folder", photographs),
         ["nano", "av1"],
         tmp_path,
-        jobs=1,
+        crew=Here(),
         done=lambda: None,
     )
     spent = {row["image"]: row["bytes"] for row in rows if row["codec"] == "av1"}
@@ -227,7 +310,9 @@ def test_bd_rates_are_of_budgets_and_not_of_channel_counts(photographs) -> None:
 def test_options_of_ours_reach_the_coder(photographs) -> None:
     view = datasets.pictures("folder", photographs)[0].read()
     names = ("nano", "nano:selection=ssim", "nano:realism=1", "nano:realism=1:seed=3", "nano:realism=1:steps=1")
-    coded = {name: codings.coding(name, most=130)(view, Setting(130)) for name in (*names, "nano:caption=descriptor")}
+    coded = {
+        name: codings.coding(name, most=130)(view, Setting(130), "") for name in (*names, "nano:caption=descriptor")
+    }
     pictures = [entry.picture.tobytes() for entry in coded.values()]
     assert len(set(pictures)) == len(pictures)
     detail = {name: gradient_energy(entry.picture) for name, entry in coded.items()}
@@ -248,13 +333,20 @@ def test_at_most_c_channels_are_spent(photographs) -> None:
 def test_a_detector_agrees_with_itself_and_less_with_what_was_coded(tmp_path) -> None:
     detector = SHARED / "instruments" / "yolox_nano.onnx"
     found = datasets.pictures("coco", SHARED / "val" / "coco")[:6]
-    rows = [
-        row
-        for picture in found
-        for row in eval_run.measure(plan(settings=(Setting(200), Setting(3000)), detector=detector), "nano", picture)
-    ]
+    asked = plan(settings=(Setting(200), Setting(3000)), tasks=(("detection", detector),))
+    rows = [row for picture in found for row in eval_run.measure(asked, "nano", picture)]
     coarse, fine = eval_report.summarise(rows)
     assert coarse["detector_agreement"] < fine["detector_agreement"] < 1.0
+    assert coarse["detection_map50"] < fine["detection_map50"]
+    originals = [
+        row
+        for picture in found
+        for row in eval_run.measure(replace(asked, settings=(Setting(1),)), "original", picture)
+    ]
+    (best,) = eval_report.summarise(originals)
+    assert best["detector_agreement"] == 1.0 and best["bytes"] == 0
+    assert fine["detection_map"] < best["detection_map"]
+    assert fine["detection_recall"] < best["detection_recall"]
 
 
 def test_measures_know_better_from_worse(photograph) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gsc_ros.cli.main import run as gsc
-from gsc_ros.evaluation.detector import agreement
+from gsc_ros.evaluation.tasks.detector import agreement
 from gsc_ros.experiment.codecs import ExperimentCodec, make_codec
 from gsc_ros.experiment.judge import Outage, frame_rows, gradient_similarity, summary
 from gsc_ros.experiment.simulation import fly, rate_settings, wire_cost
@@ -114,7 +114,7 @@ def test_gradient_similarity_is_one_for_the_same_and_less_for_a_blur(photograph)
 
 
 def test_the_detector_finds_in_a_photograph_what_is_there(shared_data) -> None:
-    from gsc_ros.evaluation.detector import Detector
+    from gsc_ros.evaluation.tasks.detector import Detector
     from gsc_ros.sources import read_file
 
     folder = shared_data / "val" / "coco"

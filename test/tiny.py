@@ -6,6 +6,7 @@ import json
 import string
 from pathlib import Path
 
+import numpy as np
 import torch
 
 WORDS = [
@@ -167,3 +168,74 @@ def save_qwen(folder: Path, *, seed: int = 0) -> Path:
         )
     )  # fmt: skip
     return folder
+
+
+def save_depth(folder: Path, *, metric: bool = False, seed: int = 0) -> Path:
+    """A Depth-Anything-V2 for pictures of 56x56."""
+    from transformers import (
+        DepthAnythingConfig,
+        DepthAnythingForDepthEstimation,
+        Dinov2Config,
+    )  # fmt: skip
+
+    torch.manual_seed(seed)
+    backbone = Dinov2Config(
+        hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32, image_size=56, patch_size=14,
+        out_indices=[1, 2, 3, 4], apply_layernorm=True, reshape_hidden_states=False,
+    )  # fmt: skip
+    config = DepthAnythingConfig(
+        backbone_config=backbone, reassemble_hidden_size=16, neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8,
+        head_in_channels=8, head_hidden_size=8, patch_size=14, max_depth=20 if metric else 1,
+        depth_estimation_type="metric" if metric else "relative",
+    )  # fmt: skip
+    DepthAnythingForDepthEstimation(config).save_pretrained(folder)
+    _image_processor(folder, "DPTImageProcessor", size={"height": 56, "width": 56}, ensure_multiple_of=14)
+    return folder
+
+
+def save_segmentation(folder: Path, names: list[str], *, seed: int = 0) -> Path:
+    """A Mask2Former of the classes ``names`` for pictures of 64x64."""
+    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
+
+    torch.manual_seed(seed)
+    backbone = SwinConfig(
+        image_size=64, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    config = Mask2FormerConfig(
+        backbone_config=backbone, feature_size=32, mask_feature_size=32, hidden_dim=32, encoder_feedforward_dim=16,
+        encoder_layers=1, decoder_layers=2, num_attention_heads=2, dim_feedforward=16, num_queries=12,
+        id2label=dict(enumerate(names)), label2id={name: index for index, name in enumerate(names)},
+    )  # fmt: skip
+    Mask2FormerForUniversalSegmentation(config).save_pretrained(folder)
+    _image_processor(
+        folder, "Mask2FormerImageProcessor", size={"height": 64, "width": 64}, ignore_index=255, num_labels=len(names)
+    )
+    return folder
+
+
+def _image_processor(folder: Path, kind: str, **changes: object) -> None:
+    values = {
+        "image_processor_type": kind, "do_resize": True, "do_normalize": True, "do_rescale": True, "rescale_factor": 1 / 255,
+        "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "resample": 3,
+    }  # fmt: skip
+    (folder / "preprocessor_config.json").write_text(json.dumps(values | changes))
+
+
+def save_constant_onnx(path: Path, side: int, answer: np.ndarray) -> Path:
+    """A model of one input 1x3xSxS that always answers the same."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("ReduceSum", ["images"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "nothing"], ["none"]),
+        helper.make_node("Add", ["answer", "none"], ["output0"]),
+    ]
+    constants = [numpy_helper.from_array(answer, "answer"), numpy_helper.from_array(np.float32(0), "nothing")]
+    graph = helper.make_graph(
+        nodes, "constant", [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, side, side])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, list(answer.shape))], constants,
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from gsc_ros.cli.errors import UsageError
+from gsc_ros.cli.workers import add_workers, crew_of
 
 ALWAYS = ("psnr", "ms_ssim", "gradient_similarity", "gradient_energy")
 
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--codecs", default="nano,av1",
         help="profiles, with options of ours where wanted (nano:realism=1:steps=4:selection=rate:caption=descriptor), "
-        "and av1, vvc, hevc, jxl, webp, jpeg2000, jpeg",
+        "av1, vvc, hevc, jxl, webp, jpeg2000, jpeg, NAME@DIR for what another program made of the images, original",
     )  # fmt: skip
     parser.add_argument("--bytes", default="130,300,600", help="budgets, e.g. 130,300,600")
     parser.add_argument("--channels", help="ours send at most so many channels, e.g. 1,4,16 (default: what fits)")
@@ -29,14 +30,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--measures", default=",".join(ALWAYS),
         help="also fsim, haarpsi, gmsd, mdsi, vsi (pip install 'gsc-ros[eval]')",
     )  # fmt: skip
-    parser.add_argument("--tasks", default="", help="detection: boxes on the pictures against those on the originals")
-    parser.add_argument("--detector", type=Path, metavar="ONNX", help="the YOLOX model of detection")
+    parser.add_argument(
+        "--tasks", default="",
+        help="detection, depth, segmentation: what a model sees in the pictures, against truth and against the originals",
+    )  # fmt: skip
+    parser.add_argument(
+        "--detector", type=Path, metavar="ONNX", help="model of detection: YOLOX, or an export of ultralytics"
+    )
+    parser.add_argument("--depth", type=Path, metavar="DIR", help="model of depth, e.g. a folder of Depth-Anything-V2")
+    parser.add_argument(
+        "--segmentation", type=Path, metavar="DIR", help="model of segmentation, e.g. a folder of Mask2Former"
+    )
     parser.add_argument("--match", metavar="CODEC", help="the others may spend on each image what this one spent")
     parser.add_argument(
         "--anchor", metavar="CODEC", help="of the BD-rates; the first codec that is not ours by default"
     )
     parser.add_argument("--count", type=int, metavar="N", help="only N images, spread over the dataset")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="images at once")
+    add_workers(parser, default=os.cpu_count() or 1)
     parser.add_argument(
         "--out", type=Path, default=Path("out/eval"), help="folder of the results; a second call goes on"
     )
@@ -49,25 +59,22 @@ def run(options: argparse.Namespace) -> None:
     from gsc_ros import __version__
     from gsc_ros.evaluation import report
     from gsc_ros.evaluation import run as evaluation
-    from gsc_ros.evaluation.codings import Setting, is_ours
+    from gsc_ros.evaluation.coded import Setting
+    from gsc_ros.evaluation.codings import is_ours
     from gsc_ros.evaluation.datasets import pictures
 
     codecs = options.codecs.split(",")
     counts = [None] if options.channels is None else _numbers(options.channels, "--channels")
     settings = tuple(Setting(size, count) for size in _numbers(options.bytes, "--bytes") for count in counts)
-    tasks = [task for task in options.tasks.split(",") if task]
-    if unknown := [task for task in tasks if task != "detection"]:
-        raise UsageError(f"--tasks {unknown[0]}: detection is known")
-    if bool(tasks) != (options.detector is not None):
-        raise UsageError("--tasks detection and --detector model.onnx belong together")
-    if options.jobs < 1 or (options.count is not None and options.count < 1):
-        raise UsageError("--jobs and --count: at least 1")
+    if options.count is not None and options.count < 1:
+        raise UsageError("--count: at least 1")
     plan = evaluation.Plan(
-        settings=settings, measures=tuple(options.measures.split(",")), detector=options.detector,
-        match=options.match,
+        settings=settings, measures=tuple(options.measures.split(",")), tasks=_tasks(options), match=options.match,
     )  # fmt: skip
     plan.check(codecs)
     found = pictures(options.dataset, options.root)
+    # Results below the images are not images of the dataset.
+    found = [picture for picture in found if not picture.path.resolve().is_relative_to(options.out.resolve())]
     if options.count is not None:
         found = found[:: max(1, len(found) // options.count)][: options.count]
     anchor = options.anchor or next((codec for codec in codecs if not is_ours(codec)), codecs[0])
@@ -75,9 +82,9 @@ def run(options: argparse.Namespace) -> None:
         raise UsageError(f"--anchor {anchor}: one of --codecs")
     options.out.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with crew_of(options) as crew, Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("images", total=len(found) * len(codecs))
-        rows = evaluation.run(plan, found, codecs, options.out, jobs=options.jobs, done=lambda: bar.advance(task))
+        rows = evaluation.run(plan, found, codecs, options.out, crew=crew, done=lambda: bar.advance(task))
     about = {
         "version": __version__,
         "dataset": options.dataset,
@@ -87,6 +94,20 @@ def run(options: argparse.Namespace) -> None:
     }
     table, rates = report.write(rows, options.out, anchor=anchor, about=about)
     print("\n\n".join(part for part in (table, rates) if part))
+
+
+MODELS = {"detection": "detector", "depth": "depth", "segmentation": "segmentation"}  # task -> option
+
+
+def _tasks(options: argparse.Namespace) -> tuple[tuple[str, Path], ...]:
+    """The tasks that were asked for, each with its model."""
+    asked = [task for task in options.tasks.split(",") if task]
+    if unknown := [task for task in asked if task not in MODELS]:
+        raise UsageError(f"--tasks {unknown[0]}: {', '.join(MODELS)} are known")
+    for task, option in MODELS.items():
+        if (task in asked) != (getattr(options, option) is not None):
+            raise UsageError(f"--tasks {task} and --{option} MODEL belong together")
+    return tuple((task, getattr(options, MODELS[task])) for task in asked)
 
 
 def _numbers(text: str, option: str) -> list[int]:

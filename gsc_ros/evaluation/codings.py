@@ -1,4 +1,4 @@
-"""Codecs by name, as `gsc eval` compares them: an image and a setting in, real bytes and a picture out."""
+"""Codecs by name, as `gsc eval` compares them: an image, a setting and the image's name in, real bytes and a picture out."""
 
 from __future__ import annotations
 
@@ -7,38 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gsc_ros import __version__
 from gsc_ros.evaluation import peers
+from gsc_ros.evaluation.coded import Coded, Coding, Image, Setting
+from gsc_ros.evaluation.reconstructions import Reconstructions
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.layout import LatentLayout
 from gsc_ros.profiles import ProfileError, load_profile
-
-Image = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a codec may spend on an image, and of ours how many channels."""
-
-    max_bytes: int
-    channels: int | None = None
-
-    @property
-    def name(self) -> str:
-        return f"{self.max_bytes} B" + ("" if self.channels is None else f", C={self.channels}")
-
-
-@dataclass(frozen=True)
-class Coded:
-    """Bytes that count, bytes of the whole file, and the picture."""
-
-    bytes: int
-    file_bytes: int
-    picture: Image
-
-
-Coding = Callable[[Image, Setting], Coded]
 
 
 @dataclass(frozen=True)
@@ -76,16 +52,16 @@ class Ours:
         load_profile(head)
         return cls(head, **options)
 
-    def coding(self) -> Coding:
+    def coding(self, device: str) -> Coding:
         """Packet bytes with head, and the picture."""
         from gsc_ros.decoder import Decoder, DecodeSettings
         from gsc_ros.encoder import Encoder, EncodeSettings
 
-        encoder, decoder = Encoder.load(self.profile), Decoder.load(self.profile)
+        encoder, decoder = Encoder.load(self.profile, device=device), Decoder.load(self.profile, device=device)
         coding = EncodeSettings(caption_mode=self.caption, caption_refresh=1, selection=self.selection)
         painting = DecodeSettings(realism=self.realism, steps=self.steps, seed=self.seed)
 
-        def code(image: Image, setting: Setting) -> Coded:
+        def code(image: Image, setting: Setting, name: str) -> Coded:
             wished = replace(coding, max_bytes=setting.max_bytes, channels=setting.channels)
             packet = encoder.for_another_camera().encode(image, wished).packet
             picture = decoder.for_another_camera().decode(packet, painting).image
@@ -94,45 +70,71 @@ class Ours:
         return code
 
 
-def halved(image: Image, setting: Setting) -> Coded:
+def original(image: Image, setting: Setting, name: str) -> Coded:
+    """No codec at all: what the tasks score on the images themselves."""
+    return Coded(0, 0, image)
+
+
+def halved(image: Image, setting: Setting, name: str) -> Coded:
     """No codec: what is left of a picture at half size, the ceiling for nano."""
     geometry = Geometry(image.shape[0], image.shape[1], 1)
     small = geometry.shrink(image, layout := LatentLayout()).astype(np.float32)
     return Coded(0, 0, np.rint(geometry.enlarge(small, layout).clip(0, 255)).astype(np.uint8))
 
 
-def peer(name: str, most: int) -> Coding:
+def peer(codec: str, most: int) -> Coding:
     """A classical codec; what it made of an image, up to ``most`` bytes, is kept for the next setting."""
     last: dict[int, Any] = {}
 
-    def code(image: Image, setting: Setting) -> Coded:
+    def code(image: Image, setting: Setting, name: str) -> Coded:
         if id(image) not in last:
             last.clear()
-            last[id(image)] = image, peers.candidates(image, name, most)
+            last[id(image)] = image, peers.candidates(image, codec, most)
         chosen = peers.best(last[id(image)][1], setting.max_bytes)
         return Coded(chosen.bytes, chosen.file_bytes, chosen.picture)
 
     return code
 
 
+NO_CODECS: dict[str, Coding] = {"original": original, "halved": halved}
+
+
 def is_ours(name: str) -> bool:
     """Whether ``name`` is a profile of this package rather than a peer."""
-    return name not in peers.PEERS and name != "halved"
+    return name not in peers.PEERS and name not in NO_CODECS and "@" not in name
+
+
+def label(name: str) -> str:
+    """What tables call the codec ``name``: of ``NAME@DIR`` the name."""
+    return name.split("@", 1)[0]
+
+
+def state(name: str) -> list[str]:
+    """What else than its name the results of a codec depend on: version and weights of ours, files of others' folders."""
+    if is_ours(name):
+        return [__version__, load_profile(Ours.of(name).profile).fingerprint]
+    return Reconstructions.of(name).state() if "@" in name else []
 
 
 def check(names: Sequence[str]) -> None:
     """Raise ValueError with one line for codecs that are not known."""
     for name in names:
-        if is_ours(name):
+        if "@" in name:
+            Reconstructions.of(name)
+        elif is_ours(name):
             try:
                 Ours.of(name)
             except ProfileError as error:
-                known = f"{', '.join(peers.PEERS)}, halved and profiles, e.g. nano:realism=1:caption=descriptor"
+                known = f"{', '.join((*peers.PEERS, *NO_CODECS))}, NAME@DIR and profiles, e.g. nano:realism=1:caption=descriptor"
                 raise ValueError(f"codec {name!r}: {error}; {known} are known") from error
+    if len(set(map(label, names))) < len(names):
+        raise ValueError(f"codecs {', '.join(names)}: two of them have the same name")
 
 
-def coding(name: str, *, most: int) -> Coding:
-    """The codec called ``name``; ``most`` is the largest budget."""
+def coding(name: str, *, most: int, device: str = "cpu") -> Coding:
+    """The codec called ``name``, ours on ``device``; ``most`` is the largest budget."""
+    if "@" in name:
+        return Reconstructions.of(name).code
     if is_ours(name):
-        return Ours.of(name).coding()
-    return halved if name == "halved" else peer(name, most)
+        return Ours.of(name).coding(device)
+    return NO_CODECS[name] if name in NO_CODECS else peer(name, most)

@@ -12,19 +12,28 @@ from typing import Any
 
 import numpy as np
 
+from gsc_ros.evaluation import tasks
 from gsc_ros.evaluation.bd_rate import curve_of, difference
 from gsc_ros.evaluation.metrics import LESS_IS_BETTER, MEASURES
 
 Row = dict[str, Any]
 TITLES = {
     "psnr": "PSNR", "ms_ssim": "MS-SSIM", "gradient_similarity": "GMS", "gradient_energy": "gradient energy", "fsim": "FSIM",
-    "haarpsi": "HaarPSI", "gmsd": "GMSD", "mdsi": "MDSI", "vsi": "VSI", "detector_agreement": "detector",
+    "haarpsi": "HaarPSI", "gmsd": "GMSD", "mdsi": "MDSI", "vsi": "VSI",
+    "detector_agreement": "detector", "detection_precision": "P", "detection_recall": "R", "detection_map": "mAP50-95",
+    "detection_map50": "mAP50", "detection_map75": "mAP75", "depth_delta1": "delta1", "depth_delta2": "delta2",
+    "depth_delta3": "delta3", "depth_abs_rel": "AbsRel", "depth_rmse": "RMSE", "depth_rmse_log": "RMSE log",
+    "depth_delta1_agreed": "delta1 (orig.)", "depth_abs_rel_agreed": "AbsRel (orig.)",
+    "segmentation_aacc": "aAcc", "segmentation_miou": "mIoU", "segmentation_macc": "mAcc",
+    "segmentation_aacc_agreed": "aAcc (orig.)", "segmentation_miou_agreed": "mIoU (orig.)", "segmentation_macc_agreed": "mAcc (orig.)",
 }  # fmt: skip
+TASKS = tuple(name for name in TITLES if name.startswith(("detect", "depth", "segmentation")))
+LESS = (*LESS_IS_BETTER, "depth_abs_rel", "depth_rmse", "depth_rmse_log", "depth_abs_rel_agreed")
 CURVES = ("psnr", "ms_ssim")  # of these BD-rates are given
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
-    """Means over the images, a row for each codec and setting; the detector's agreement is the F1 over all boxes."""
+    """A row for each codec and setting: means over the images, and what the tasks say of them together."""
     found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         found.setdefault((row["codec"], row["setting"]), []).append(row)
@@ -39,11 +48,7 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
         for name in (name for name in MEASURES if name in group[0]):
             values = [row[name] for row in group if row[name] is not None]
             line[name] = float(np.mean(values)) if values else None
-        if "boxes_agreed" in group[0]:
-            agreed, missed, invented = (
-                sum(row[f"boxes_{kind}"] for row in group) for kind in ("agreed", "missed", "invented")
-            )
-            line["detector_agreement"] = 2 * agreed / max(1, 2 * agreed + missed + invented)
+        line |= tasks.summarise(group)
         summary.append(line)
     return summary
 
@@ -107,14 +112,14 @@ def latex(summary: Sequence[Row]) -> str:
     """The same as a tabular of booktabs; the best of each setting in bold."""
     measures = _measures(summary)
     heads = ["Codec", "Setting", "Bytes", "bpp"]
-    heads += [f"{TITLES[m]} $\\{'down' if m in LESS_IS_BETTER else 'up'}arrow$" for m in measures]
+    heads += [f"{TITLES[m]} $\\{'down' if m in LESS else 'up'}arrow$" for m in measures]
     lines = [f"\\begin{{tabular}}{{ll{'r' * (len(heads) - 2)}}}", "\\toprule", " & ".join(heads) + r" \\", "\\midrule"]
     for row in summary:
         rivals = [other for other in summary if other["setting"] == row["setting"]]
         cells = [row["codec"], row["setting"].replace(" B", r"\,B"), f"{row['bytes']:.0f}", f"{row['bpp']:.4f}"]
         for m in measures:
             values = [other[m] for other in rivals if other.get(m) is not None]
-            best = (min if m in LESS_IS_BETTER else max)(values) if values else None
+            best = (min if m in LESS else max)(values) if values else None
             cells.append(f"\\textbf{{{_cell(row, m)}}}" if best is not None and row[m] == best else _cell(row, m))
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
@@ -138,7 +143,7 @@ def bd_table(found: Sequence[Row]) -> str:
 
 
 def _measures(summary: Sequence[Row]) -> list[str]:
-    return [name for name in (*MEASURES, "detector_agreement") if name in summary[0]]
+    return [name for name in (*MEASURES, *TASKS) if name in summary[0]]
 
 
 def _cell(row: Row, measure: str) -> str:
@@ -164,9 +169,7 @@ def plot(summary: Sequence[Row], out: Path) -> None:
             )
             if points:
                 axis.plot(*zip(*points, strict=True), marker="o", markersize=3, linewidth=1, label=codec)
-        axis.set(
-            xlabel="bits per pixel", ylabel=TITLES[measure] + (" (less is better)" if measure in LESS_IS_BETTER else "")
-        )
+        axis.set(xlabel="bits per pixel", ylabel=TITLES[measure] + (" (less is better)" if measure in LESS else ""))
         axis.grid(alpha=0.3)
     for axis in axes.flat[len(measures) :]:
         axis.set_visible(False)
@@ -184,7 +187,10 @@ def write(rows: Sequence[Row], out: Path, *, anchor: str, about: dict[str, Any])
     for name, lines in (("images.csv", rows), ("summary.csv", summary), ("bd.csv", found)):
         if lines:
             with (out / name).open("w", newline="") as file:
-                writer = csv.DictWriter(file, list(dict.fromkeys(key for line in lines for key in line)))
+                names = dict.fromkeys(
+                    key for line in lines for key, value in line.items() if not isinstance(value, dict)
+                )
+                writer = csv.DictWriter(file, list(names), extrasaction="ignore")
                 writer.writeheader()
                 writer.writerows(lines)
     table, rates = markdown(summary), bd_table(found) if found else ""

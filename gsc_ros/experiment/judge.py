@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gsc_ros.evaluation.detector import Detector, agreement
 from gsc_ros.evaluation.metrics import gradient_similarity, ms_ssim, psnr
+from gsc_ros.evaluation.tasks.detector import Detector, agreement
 from gsc_ros.experiment.codecs import Image
 from gsc_ros.experiment.simulation import Flight
 

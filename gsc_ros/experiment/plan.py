@@ -61,7 +61,7 @@ class Plan:
 
 def run_one(plan: Plan, link: str, codec_name: str) -> dict[str, Any]:
     """The figures and the frames of one run."""
-    from gsc_ros.evaluation.detector import Detector
+    from gsc_ros.evaluation.tasks.detector import Detector
     from gsc_ros.experiment.codecs import make_codec
     from gsc_ros.experiment.judge import Outage, frame_rows, summary
     from gsc_ros.experiment.simulation import fly, rate_settings
