@@ -24,6 +24,7 @@ COMMANDS = {
     "calibrate": "a published CompressAI codec made ready for a profile",
     "train": "train the nano profile, or the control branch of FLUX",
     "eval": "datasets x codecs x measures, with real packet bytes: tables and curves",
+    "bound": "what the relevant part of images would cost alone, beside what packets cost",
     "bench": "measure one part: speed, memory across frames, confidence, captions, full size",
     "profiles": "the profiles that are installed",
 }

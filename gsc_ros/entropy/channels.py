@@ -218,18 +218,36 @@ class ChannelCoder:
         expected: Expected | None = None,
     ) -> dict[int, float]:
         """Ideal cost in bits of every channel of ``symbols``, under the frequencies in use."""
-        bits = dict.fromkeys(symbols, 0.0)
+        found = self.information(symbols, level, height, width, expected)
+        return {channel: float(plane.sum()) for channel, plane in found.items()}
+
+    def information(
+        self,
+        symbols: Mapping[int, NDArray[np.integer]],
+        level: int,
+        height: int,
+        width: int,
+        expected: Expected | None = None,
+    ) -> dict[int, NDArray[np.float64]]:
+        """Ideal cost in bits of every symbol, -log2 of its probability: channel id -> (rows, columns)."""
+        passes: dict[int, list[NDArray[np.float64]]] = {channel: [] for channel in symbols}
 
         def count(coded: Coded, known: Integers | None) -> Integers:
             assert known is not None
             distance = known - coded.center
             index = np.clip(distance + REACH, 0, 2 * REACH)
-            bits[coded.channel] += float(-np.log2(self._frequencies[coded.rows, index] / TOTAL).sum())
-            bits[coded.channel] += 8.0 * float((np.abs(distance) >= REACH).sum())
+            bits = -np.log2(self._frequencies[coded.rows, index] / TOTAL)
+            passes[coded.channel].append(bits + 8.0 * (np.abs(distance) >= REACH))
             return known
 
         self._walk(list(symbols), level, height, width, count, symbols, expected)
-        return bits
+        found = {}
+        for channel, (even, odd) in passes.items():
+            rows, columns = np.indices(symbols[channel].shape)
+            found[channel] = np.zeros(rows.shape)
+            found[channel][(rows + columns) % 2 == 0] = even
+            found[channel][(rows + columns) % 2 == 1] = odd
+        return found
 
     def statistics(
         self,
