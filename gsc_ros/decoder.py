@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from gsc_ros.entropy.channels import Expected
 from gsc_ros.entropy.coder import CoderError
 from gsc_ros.entropy.text import TextCoder, TextError, TextTable
 from gsc_ros.frame import Frame, TextMode
-from gsc_ros.generators import Generator, Request, load_generator
+from gsc_ros.generators import Generator, Painted, Request, generate_together, load_generator
 from gsc_ros.latents import load_latents
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.quantised import QuantisedLatents, Symbols
@@ -171,41 +172,35 @@ class Decoder:
 
         Where nothing has changed since the last one, that is it.
         """
-        settings = settings or DecodeSettings()
-        steps = self.profile.defaults["steps"] if settings.steps is None else settings.steps
-        realism = self.profile.defaults["realism"] if settings.realism is None else settings.realism
-        began = time.perf_counter()
-        frame = message.frame
-        request = Request(
+        return reconstruct_together([(self, message)], settings)[0]
+
+    def _request(self, message: Message, settings: DecodeSettings) -> Request:
+        defaults = self.profile.defaults
+        return Request(
             symbols=message.shown.values, level=message.shown.level, geometry=message.shown.geometry,
-            caption=message.caption, steps=steps, realism=realism, seed=settings.seed,
+            caption=message.caption, steps=defaults["steps"] if settings.steps is None else settings.steps,
+            realism=defaults["realism"] if settings.realism is None else settings.realism, seed=settings.seed,
         )  # fmt: skip
-        if self._painted is None or not request.same_as(self._painted[0]):
-            painted = self.generator.generate(request)
-            generated = time.perf_counter()
-            self._painted = request, painted.image, self.generator.confidence(request, painted)
-        else:
-            generated = time.perf_counter()
-        image, confidence = (kept.copy() for kept in self._painted[1:])  # they are the caller's to draw on
-        if settings.size is not None and settings.size != (frame.width, frame.height):
-            image = np.asarray(
-                cv2.resize(
-                    image,
-                    settings.size,
-                    interpolation=cv2.INTER_AREA if settings.size[0] < frame.width else cv2.INTER_CUBIC,
-                ),
-                dtype=np.uint8,
-            )
-            confidence = np.asarray(
-                cv2.resize(confidence, settings.size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8
-            )
-        ended = time.perf_counter()
-        return Reconstruction(
-            image=image,
-            confidence=confidence,
-            message=message,
-            decode_ms=1e3 * (generated - began),
-            confidence_ms=1e3 * (ended - generated),
+
+    def _has_painted(self, request: Request) -> bool:
+        """Whether the last picture is the one that is asked for."""
+        return self._painted is not None and request.same_as(self._painted[0])
+
+    def _keep(self, request: Request, painted: Painted) -> None:
+        self._painted = request, painted.image, self.generator.confidence(request, painted)
+
+    def _show(self, message: Message, settings: DecodeSettings) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """The picture that was kept and its confidence, at the size that is wanted; they are the caller's to draw on."""
+        assert self._painted is not None
+        _, image, confidence = self._painted
+        if settings.size is None or settings.size == (message.frame.width, message.frame.height):
+            return image.copy(), confidence.copy()
+        shrinks = settings.size[0] < message.frame.width
+        return (
+            np.asarray(
+                cv2.resize(image, settings.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), np.uint8
+            ),
+            np.asarray(cv2.resize(confidence, settings.size, interpolation=cv2.INTER_LINEAR), np.uint8),
         )
 
     def _expected(self, frame: Frame) -> Expected | None:
@@ -242,3 +237,30 @@ class Decoder:
         while len(self._captions) > REMEMBERED_CAPTIONS:
             self._captions.popitem(last=False)
         return caption, False
+
+
+def reconstruct_together(
+    work: Sequence[tuple[Decoder, Message]], settings: DecodeSettings | None = None
+) -> list[Reconstruction]:
+    """The pictures of several cameras' frames, painted at once where size and settings allow it.
+
+    The decoders share one set of weights (:meth:`Decoder.for_another_camera`), and each has one frame. The times of a
+    reconstruction are those of all of them: that is what it waited for.
+    """
+    settings = settings or DecodeSettings()
+    began = time.perf_counter()
+    asked = [(decoder, decoder._request(message, settings)) for decoder, message in work]
+    missing = [(decoder, request) for decoder, request in asked if not decoder._has_painted(request)]
+    painted = generate_together(work[0][0].generator, [request for _, request in missing]) if missing else []
+    generated = time.perf_counter()
+    for (decoder, request), picture in zip(missing, painted, strict=True):
+        decoder._keep(request, picture)
+    shown = [decoder._show(message, settings) for decoder, message in work]
+    ended = time.perf_counter()
+    return [
+        Reconstruction(
+            image=image, confidence=confidence, message=message,
+            decode_ms=1e3 * (generated - began), confidence_ms=1e3 * (ended - generated),
+        )
+        for (_, message), (image, confidence) in zip(work, shown, strict=True)
+    ]  # fmt: skip

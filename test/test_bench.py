@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -34,3 +35,24 @@ def test_rank_correlation_knows_order_from_disorder() -> None:
     values = np.arange(50.0)
     assert confidence_bench.rank_correlation(values, values**3) == pytest.approx(1.0)
     assert confidence_bench.rank_correlation(values, -values) == pytest.approx(-1.0)
+
+
+def test_speed_names_every_stage_beside_a_reference_of_known_operations(capsys) -> None:
+    from gsc_ros.bench import speed
+    from gsc_ros.cli.main import run
+
+    assert pytest.approx(14.5, abs=0.1) == speed.REFERENCE_GFLOP
+    assert run(["bench", "speed", "--frames", "320x240,480x320", "--repeats", "1", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    stages = {(stage["stage"], stage["size"]): stage for stage in figures["stages"]}
+    for stage in stages.values():
+        assert stage["references"] == pytest.approx(stage["ms"] / figures["reference_ms"])
+        assert stage["ms"] > 0
+    both = {name for name, size in stages if size == "480x320"}
+    assert {"analysis", "encode, all", "synthesis", "entropy decoding", "decode, realism 0"} <= both
+    coded = [name for name, _ in stages if name.startswith("code ")]
+    sizes = [int(name.split()[3]) for name in coded]
+    assert len(coded) == 5 and sizes == sorted(sizes)
+    memory = figures["processes"]
+    assert 100 < memory["encoder"]["mb"] < memory["both"]["mb"] < 2000
+    assert figures["gflops"] == pytest.approx(1e3 * speed.REFERENCE_GFLOP / figures["reference_ms"])

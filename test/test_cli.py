@@ -83,7 +83,7 @@ def test_the_seed_decides_the_picture(picture, tmp_path) -> None:
         (["decode", "IMAGE", "out.png", "--realism", "7"], 2, "0 to 1"),
         (["inspect", "/nonexistent.gsc"], 1, "No such file"),
         (["bag", "/nonexistent", "out"], 1, "not a rosbag2"),
-        (["bench", "speed", "--size", "big"], 2, "WIDTHxHEIGHT"),
+        (["bench", "speed", "--frames", "big"], 2, "sizes separated by commas"),
         (["train", "nano", "--config", "/nonexistent.yaml"], 1, "No such file"),
     ],
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gsc_ros.bitstream import BitstreamError, pack
-from gsc_ros.decoder import DecodeSettings, OtherProfileError
+from gsc_ros.decoder import Decoder, DecodeSettings, OtherProfileError, reconstruct_together
 from gsc_ros.encoder import EncodeSettings
 from gsc_ros.frame import TextMode
 
@@ -117,7 +117,44 @@ def test_confidence_is_lower_where_the_picture_departs_from_what_was_received(en
     forged[100:300, 100:300] = 255 - forged[100:300, 100:300]
     symbols = result.message.symbols
     request = Request(symbols=symbols, level=frame.level, geometry=geometry, caption="", steps=4, realism=1.0, seed=0)
-    painted = dataclasses.replace(decoder.generator.generate(request), image=forged)
+    painted = dataclasses.replace(decoder.generator.generate_batch([request])[0], image=forged)
     confidence = decoder.generator.confidence(request, painted)
     assert confidence[150:250, 150:250].mean() < 0.5 * result.confidence[150:250, 150:250].mean()
     assert confidence[380:, 450:].mean() > 0.8 * result.confidence[380:, 450:].mean()
+
+
+def test_frames_of_several_cameras_are_painted_in_one_batch_and_look_the_same(encoder, decoder, photograph) -> None:
+    views = [photograph[:256, :320], photograph[100:356, 200:520], photograph[:200, :200], photograph[50:306, 50:370]]
+    sizes, settings = [], DecodeSettings(realism=1.0, steps=2, seed=5)
+
+    class Counting:
+        confidence = decoder.generator.confidence
+
+        def generate_batch(self, requests):
+            sizes.append(len(requests))
+            return decoder.generator.generate_batch(requests)
+
+    work = []
+    for view in views:
+        packet = encoder.for_another_camera().encode(np.ascontiguousarray(view), EncodeSettings(max_bytes=150)).packet
+        receiver = Decoder(decoder.profile, decoder.latents, decoder._text, Counting())
+        work.append((receiver, receiver.read(receiver.unpack(packet))))
+    together = reconstruct_together(work, settings)
+    assert sizes == [3, 1]  # the third view has another size
+    for view, (_, message), result in zip(views, work, together, strict=True):
+        alone = decoder.for_another_camera().reconstruct(message, settings)
+        assert result.image.shape == view.shape
+        assert np.abs(alone.image.astype(int) - result.image).max() <= 1  # sums in another order
+        assert np.abs(alone.confidence.astype(int) - result.confidence).max() <= 1
+    reconstruct_together(work, settings)
+    assert sizes == [3, 1]  # nothing has changed: nothing is painted again
+    assert reconstruct_together(work[:1], settings)[0].message is work[0][1]
+
+
+def test_a_decoder_that_does_not_paint_reads_and_says_so(encoder, photograph) -> None:
+    packet = encoder.for_another_camera().encode(photograph, EncodeSettings(max_bytes=150)).packet
+    reader = Decoder.load("nano", paints=False)
+    message = reader.read(reader.unpack(packet))
+    assert message.symbols
+    with pytest.raises(ValueError, match="reads frames and paints none"):
+        reader.reconstruct(message)

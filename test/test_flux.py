@@ -165,8 +165,8 @@ def test_caption_latent_and_seed_all_count(both) -> None:
         "neither": dataclasses.replace(base, symbols={}, caption=""),
         "seed": dataclasses.replace(base, seed=1),
     }
-    shown = {name: decoder.generator.generate(request).image for name, request in pictures.items()}
-    assert np.array_equal(shown["base"], decoder.generator.generate(base).image)
+    shown = {name: decoder.generator.generate_batch([request])[0].image for name, request in pictures.items()}
+    assert np.array_equal(shown["base"], decoder.generator.generate_batch([base])[0].image)
     assert all(not np.array_equal(shown["base"], shown[name]) for name in pictures if name != "base")
 
 
@@ -176,8 +176,10 @@ def test_no_channel_at_all_is_what_text_alone_gives(both, profile_path, tmp_path
     encoder, decoder = both
     nothing = dataclasses.replace(request_of(decoder, encoder, scene(1, 64, 64)), symbols={})
     text_alone = Decoder.load(with_flux(profile_path, tmp_path, control=""))
-    assert np.array_equal(decoder.generator.generate(nothing).image, text_alone.generator.generate(nothing).image)
-    assert not decoder.generator.confidence(nothing, decoder.generator.generate(nothing)).any()
+    assert np.array_equal(
+        decoder.generator.generate_batch([nothing])[0].image, text_alone.generator.generate_batch([nothing])[0].image
+    )
+    assert not decoder.generator.confidence(nothing, decoder.generator.generate_batch([nothing])[0]).any()
 
 
 def test_a_batch_of_cameras_gives_what_each_alone_gives(both) -> None:
@@ -185,7 +187,7 @@ def test_a_batch_of_cameras_gives_what_each_alone_gives(both) -> None:
     requests = [request_of(decoder, encoder, scene(seed, 64, 64), seed=seed) for seed in (1, 2, 3)]
     together = decoder.generator.generate_batch(requests)
     for request, painted in zip(requests, together, strict=True):
-        alone = decoder.generator.generate(request).image.astype(int)
+        alone = decoder.generator.generate_batch([request])[0].image.astype(int)
         assert np.abs(alone - painted.image.astype(int)).max() <= 1  # sums in another order
 
 
@@ -195,9 +197,8 @@ def test_a_caption_that_repeats_is_embedded_once(both, monkeypatch) -> None:
     encode = pipeline.encode_prompt
     monkeypatch.setattr(pipeline, "encode_prompt", lambda **kw: asked.append(kw["prompt"]) or encode(**kw))
     for seed in range(3):
-        decoder.generator.generate(
-            request_of(decoder, encoder, scene(1, 64, 64), caption="a tree in the sky", seed=seed)
-        )
+        request = request_of(decoder, encoder, scene(1, 64, 64), caption="a tree in the sky", seed=seed)
+        decoder.generator.generate_batch([request])
     assert asked == ["a tree in the sky"]
 
 
@@ -221,7 +222,7 @@ def test_settings_it_does_not_have_are_refused(both, changes, said) -> None:
     encoder, decoder = both
     request = dataclasses.replace(request_of(decoder, encoder, scene(1, 64, 64)), **changes)
     with pytest.raises(ValueError, match=said):
-        decoder.generator.generate(request)
+        decoder.generator.generate_batch([request])
 
 
 def _truncate(folder: Path) -> None:
@@ -391,6 +392,43 @@ def test_a_transformer_in_fp8_paints_nearly_the_same(both, profile_path, tmp_pat
     assert isinstance(weights["transformer_blocks.0.attn.to_q.weight"], Float8Tensor)
     request = request_of(decoder, encoder, scene(1, 64, 64))
     exact, near = (
-        generator.generate(request).image.astype(int) for generator in (decoder.generator, smaller.generator)
+        generator.generate_batch([request])[0].image.astype(int) for generator in (decoder.generator, smaller.generator)
     )
     assert 0 < np.abs(exact - near).mean() < 3.0
+
+
+def test_bfloat16_paints_nearly_what_float32_paints(both, profile_path, tmp_path) -> None:
+    from gsc_ros.decoder import Decoder
+
+    encoder, decoder = both
+    rough = Decoder.load(with_flux(profile_path, tmp_path, dtype="bfloat16"))
+    kinds = {parameter.dtype for parameter in rough.generator.pipeline.transformer.parameters()}
+    assert kinds == {torch.bfloat16} == {parameter.dtype for parameter in rough.generator.control.parameters()}
+    request = request_of(decoder, encoder, scene(1, 64, 64))
+    exact, near = (
+        generator.generate_batch([request])[0].image.astype(int) for generator in (decoder.generator, rough.generator)
+    )
+    assert 0 < np.abs(exact - near).mean() < 3.0
+
+
+def test_offloaded_models_paint_the_same(both, profile_path, tmp_path, monkeypatch) -> None:
+    """The way of `offload`, with the CPU in the place of the GPU: models come to the device and leave it again."""
+    from gsc_ros.decoder import Decoder
+    from gsc_ros.generators import flux
+
+    encoder, decoder = both
+    real = flux.check
+    monkeypatch.setattr(flux, "check", lambda settings, *rest: real(dataclasses.replace(settings, memory="full"), *rest))
+    offloaded = Decoder.load(with_flux(profile_path, tmp_path, memory="offload"))
+    pipeline = offloaded.generator.pipeline
+    used = []
+    for name in ("text_encoder", "text_encoder_2", "transformer", "vae"):
+        hook = getattr(pipeline, name)._hf_hook
+        before = hook.pre_forward
+        monkeypatch.setattr(hook, "pre_forward", lambda *a, n=name, b=before, **kw: used.append(n) or b(*a, **kw))
+    requests = [request_of(decoder, encoder, scene(seed, 64, 64), seed=seed) for seed in (1, 2)]
+    for request in requests:
+        expected = decoder.generator.generate_batch([request])[0].image
+        assert np.array_equal(offloaded.generator.generate_batch([request])[0].image, expected)
+    assert used[:2] == ["text_encoder", "text_encoder_2"]
+    assert set(used) == {"text_encoder", "text_encoder_2", "transformer", "vae"}

@@ -117,7 +117,7 @@ def test_two_cameras_from_image_to_image(graph, photograph) -> None:
     cameras = '["/front", "/rear"]'
     reliable = [f"qos_overrides./{name}/image_raw.subscription.reliability:=reliable" for name in ("front", "rear")]
     graph.start("compressor", f"cameras:={cameras}", "max_bytes_per_frame:=200", *reliable)
-    graph.start("reconstructor", f"cameras:={cameras}", "realism:=0.0")
+    graph.start("reconstructor", f"cameras:={cameras}", "realism:=0.0", "batch:=2")
     frames = {name: graph.listen(GscFrame, f"/{name}/image_raw/gsc") for name in ("front", "rear")}
     shown = {name: graph.listen(Image, f"/{name}/gsc/image_raw") for name in ("front", "rear")}
     confidence = graph.listen(Image, "/front/gsc/confidence")

@@ -98,14 +98,14 @@ def test_a_picture_of_which_nothing_has_changed_is_not_painted_again(encoder, de
     class Counting:
         painted = 0
 
-        def generate(self, request):
-            self.painted += 1
-            return decoder.generator.generate(request)
+        def generate_batch(self, requests):
+            self.painted += len(requests)
+            return decoder.generator.generate_batch(requests)
 
         confidence = decoder.generator.confidence
 
     receiver = decoder.for_another_camera()
-    receiver.generator = counting = Counting()
+    receiver._generator = counting = Counting()
     sender = encoder.for_another_camera()
     settings = EncodeSettings(max_bytes=200, caption_mode="off")
     packets = [sender.encode(photograph, settings).packet for _ in range(3)]

@@ -13,8 +13,11 @@ from gsc_ros.cli.errors import CommandError, UsageError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", metavar="WHAT", required=True)
-    speed = kinds.add_parser("speed", help="milliseconds and memory of one frame")
-    speed.add_argument("--size", default="768x512", metavar="WxH")
+    speed = kinds.add_parser("speed", help="every stage of a frame beside a fixed reference, start-up and memory")
+    speed.add_argument(
+        "--frames", default="768x512,320x240,640x480,1280x720,1920x1080", help="sizes; the first one in full"
+    )
+    speed.add_argument("--repeats", type=int, default=10, metavar="N", help="of each measurement; medians are given")
     text = kinds.add_parser("text", help="what captions cost")
     text.add_argument("--captions", type=Path, required=True, metavar="FILE", help="one caption a line")
     text.add_argument("--last", type=int, help="only the last N lines; `gsc train` holds out 1500")
@@ -312,12 +315,27 @@ def _soak(options: argparse.Namespace) -> None:
 
 
 def _speed(options: argparse.Namespace) -> None:
-    from gsc_ros.bench.speed import measure
+    from gsc_ros.bench.speed import REFERENCE_GFLOP, measure
 
-    width, _, height = options.size.partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise UsageError(f"--size {options.size}: WIDTHxHEIGHT, e.g. 768x512")
-    _print(measure(options.profile, int(width), int(height)), options.json)
+    if options.repeats < 1:
+        raise UsageError(f"--repeats {options.repeats}: at least 1")
+    figures = measure(options.profile, _sizes(options.frames), options.repeats)
+    if options.json:
+        print(json.dumps(dataclasses.asdict(figures)))
+        return
+    print(
+        f"reference: {REFERENCE_GFLOP:.1f} GFLOP in {figures.reference_ms:.0f} ms, {figures.gflops:.0f} GFLOP/s, {figures.threads} threads\n"
+    )
+    print("| process | first frame, s | at most, MB |\n|---|---|---|")
+    for name, values in figures.processes.items():
+        print(f"| {name} | {values['first_frame_s']:.1f} | {values['mb']:.0f} |")
+    sizes = list(dict.fromkeys(stage.size for stage in figures.stages))
+    of = {(stage.stage, stage.size): stage for stage in figures.stages}
+    print(f"\n| stage | {' | '.join(f'{size}, ms' for size in sizes)} | references at {sizes[0]} |")
+    print(f"|{'---|' * (len(sizes) + 2)}")
+    for name in dict.fromkeys(stage.stage for stage in figures.stages):
+        cells = [f"{of[name, size].ms:.1f}" if (name, size) in of else "" for size in sizes]
+        print(f"| {name} | {' | '.join(cells)} | {of[name, sizes[0]].references:.2f} |")
 
 
 def _text(options: argparse.Namespace) -> None:

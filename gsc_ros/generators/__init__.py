@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -56,13 +57,29 @@ class Painted:
 class Generator(Protocol):
     """What the decoder asks of a generator."""
 
-    def generate(self, request: Request) -> Painted:
-        """The picture of a frame; raises ValueError for steps or realism that it does not have."""
+    def generate_batch(self, requests: Sequence[Request]) -> list[Painted]:
+        """The pictures of frames that are :func:`alike`; raises ValueError for steps or realism that it does not have."""
         ...
 
     def confidence(self, request: Request, painted: Painted) -> NDArray[np.uint8]:
         """How far to trust each pixel of it, (H,W), 255: fully."""
         ...
+
+
+def alike(request: Request) -> Hashable:
+    """What requests have in common that can be painted in one batch."""
+    return request.geometry, request.steps, request.realism
+
+
+def generate_together(generator: Generator, requests: Sequence[Request]) -> list[Painted]:
+    """The pictures of any requests, in as few batches as there are kinds of them."""
+    kinds: dict[Hashable, list[int]] = {}
+    for index, request in enumerate(requests):
+        kinds.setdefault(alike(request), []).append(index)
+    found: dict[int, Painted] = {}
+    for indices in kinds.values():
+        found |= zip(indices, generator.generate_batch([requests[index] for index in indices]), strict=True)
+    return [found[index] for index in range(len(requests))]
 
 
 def load_generator(profile: Profile, latents: QuantisedLatents, *, device: str = "cpu") -> Generator:

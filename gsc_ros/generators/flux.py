@@ -158,10 +158,10 @@ class FluxGenerator:
             raise ProfileError(
                 f"{folder} was trained for {control.config.latent_channels} channels, the latents have {latents.layout.channels}"
             )
-        if settings.memory == "full" or not device.startswith("cuda"):
-            pipeline.to(device)
-        else:
+        if settings.memory == "offload" or (settings.memory != "full" and device.startswith("cuda")):
             pipeline.enable_model_cpu_offload(device=device)
+        else:
+            pipeline.to(device)
         if control is not None:
             control.to(device).eval().requires_grad_(False)
         if settings.compile:
@@ -169,14 +169,9 @@ class FluxGenerator:
         pipeline.set_progress_bar_config(disable=True)
         return cls(pipeline, control, latents, settings, device=device)
 
-    def generate(self, request: Request) -> Painted:
-        return self.generate_batch([request])[0]
-
     def generate_batch(self, requests: Sequence[Request]) -> list[Painted]:
-        """Pictures of frames of one size and number of steps, at once; each is what :meth:`generate` gives."""
+        """Pictures at once; each is what a batch of its own gives."""
         first = requests[0]
-        if any((r.geometry, r.steps) != (first.geometry, first.steps) for r in requests):
-            raise ValueError("frames of different sizes or steps cannot share a batch")
         if not 1 <= first.steps <= MAX_STEPS:
             raise ValueError(f"steps {first.steps}: 1 to {MAX_STEPS} are allowed")
         if any(r.realism != 1.0 for r in requests):

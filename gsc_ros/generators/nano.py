@@ -6,7 +6,10 @@ symbols --> fidelity image ----------------+--> blend by realism --> image
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from gsc_ros.confidence import Confidence
@@ -33,19 +36,25 @@ class NanoGenerator:
         flow = NanoFlow.load(profile.weights, channels=latents.layout.channels, levels=latents.levels, device=device)
         return cls(latents, flow, Confidence.load(profile.weights, latents))
 
-    def generate(self, request: Request) -> Painted:
-        if not 0.0 <= request.realism <= 1.0:
-            raise ValueError(f"realism {request.realism}: 0 to 1 are allowed")
-        latents, geometry = self._latents, request.geometry
-        decoded = latents.synthesise(request.symbols, request.level, geometry)
-        picture = decoded.image.clamp(0, 1)
-        if request.realism > 0:
-            condition = latents.condition(list(request.symbols), request.level)
-            sampled = self.flow.generate(decoded, request.caption, condition, steps=request.steps, seed=request.seed)
-            picture = picture + request.realism * (sampled - picture)
-        working = np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())
-        image = np.rint(255 * geometry.enlarge(working, latents.layout).clip(0, 1)).astype(np.uint8)
-        return Painted(image, decoded)
+    def generate_batch(self, requests: Sequence[Request]) -> list[Painted]:
+        realism = requests[0].realism
+        if not 0.0 <= realism <= 1.0:
+            raise ValueError(f"realism {realism}: 0 to 1 are allowed")
+        decoded = [self._latents.synthesise(r.symbols, r.level, r.geometry) for r in requests]
+        pictures = torch.stack([d.image for d in decoded]).clamp(0, 1)
+        if realism > 0:
+            conditions = torch.cat([self._latents.condition(list(r.symbols), r.level) for r in requests])
+            sampled = self.flow.generate(
+                pictures, torch.cat([d.control for d in decoded]), [r.caption for r in requests], conditions,
+                steps=requests[0].steps, seeds=[r.seed for r in requests],
+            )  # fmt: skip
+            pictures = pictures + realism * (sampled - pictures)
+        layout = self._latents.layout
+        pixels = np.ascontiguousarray(pictures.permute(0, 2, 3, 1).cpu().numpy())
+        return [
+            Painted(np.rint(255 * r.geometry.enlarge(image, layout).clip(0, 1)).astype(np.uint8), d)
+            for r, image, d in zip(requests, pixels, decoded, strict=True)
+        ]
 
     def confidence(self, request: Request, painted: Painted) -> NDArray[np.uint8]:
         decoded: Decoded = painted.evidence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor
 from gsc_ros.generators.flow_network import RESIDUAL_SCALE, FlowNetwork
 from gsc_ros.generators.rectified_flow import noise, sample, timesteps, velocity
 from gsc_ros.generators.text_embedding import bag_of_words
-from gsc_ros.latents.nano import Decoded
 
 MAX_STEPS = 16
 
@@ -20,7 +20,7 @@ class NanoFlow:
     """Paints onto the fidelity image what caption and latent make likely."""
 
     def __init__(self, network: FlowNetwork, *, device: str = "cpu") -> None:
-        self.network = network.to(device).eval().requires_grad_(False)
+        self.network = network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
         self.device = device
 
     @classmethod
@@ -30,15 +30,27 @@ class NanoFlow:
         network.load_state_dict({name: value.float() for name, value in load_file(folder / "flow.safetensors").items()})
         return cls(network, device=device)
 
-    def generate(self, decoded: Decoded, caption: str, condition: Tensor, *, steps: int, seed: int) -> Tensor:
-        """A sampled image (3,h,w) in 0..1 at working resolution, the same for the same ``seed``."""
+    def generate(
+        self,
+        fidelity: Tensor,
+        control: Tensor,
+        captions: Sequence[str],
+        conditions: Tensor,
+        *,
+        steps: int,
+        seeds: Sequence[int],
+    ) -> Tensor:
+        """Sampled images (B,3,h,w) in 0..1 at working resolution, the same for the same seed.
+
+        fidelity    the fidelity images (B,3,h,w) in 0..1
+        control     y_hat on the finer grid (B,N,r,c)
+        conditions  level and channels sent (B, levels + channels)
+        """
         if not 1 <= steps <= MAX_STEPS:
             raise ValueError(f"steps {steps}: 1 to {MAX_STEPS} are allowed")
-        fidelity = decoded.image.clamp(0, 1)[None]
-        start = noise(fidelity.shape, torch.Generator().manual_seed(seed)).to(self.device)
+        one = (1, *fidelity.shape[1:])
+        start = torch.cat([noise(one, torch.Generator().manual_seed(seed)) for seed in seeds]).to(self.device)
         with torch.inference_mode():
-            guidance = self.network.guidance(
-                fidelity, decoded.control, condition, bag_of_words([caption]).to(self.device)
-            )
+            guidance = self.network.guidance(fidelity, control, conditions, bag_of_words(captions).to(self.device))
             residual = sample(lambda z, t: velocity(z, self.network(z, t, guidance), t), start, timesteps(steps))
-        return (fidelity + RESIDUAL_SCALE * residual).clamp(0, 1)[0]
+        return (fidelity + RESIDUAL_SCALE * residual).clamp(0, 1)

@@ -44,7 +44,8 @@ class NanoLatents(QuantisedLatents):
     def __init__(
         self, codec: NanoCodec, tables: ChannelTables, memory: ChannelTables | None = None, *, device: str = "cpu"
     ) -> None:
-        self.codec = codec.to(device).eval().requires_grad_(False)
+        # Convolutions on CPUs take a sixth less time with channels last.
+        self.codec = codec.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
         super().__init__(
             codec.layout,
             tables,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -71,7 +72,14 @@ class Compressor(WorkerNode):
             f"ready: profile {shared.profile.name} {shared.profile.fingerprint}, cameras {', '.join(self.cameras)}"
         )
 
-    def work(self, camera: str, message: Any) -> bool:
+    def work(self, items: Sequence[tuple[str, Any]]) -> None:
+        for camera, message in items:
+            began = time.perf_counter()
+            if self.attempt([camera], partial(self._compress, camera, message)):
+                self.done(camera, began)
+
+    def _compress(self, camera: str, message: Any) -> bool:
+        """Code and publish a frame; whether its turn had come."""
         rate = self.value("max_rate_hz")
         now = time.monotonic()
         if rate > 0:

@@ -25,18 +25,19 @@ class NewestBoxes(Generic[Item]):
             self._changed.notify()
             return replaced
 
-    def take(self) -> tuple[str, Item] | None:
-        """Wait for the next item; None once the boxes are closed."""
+    def take(self, most: int = 1) -> list[tuple[str, Item]]:
+        """Wait for an item; it and whatever else is there, ``most`` in all. Nothing once the boxes are closed."""
         with self._changed:
             while not self._closed:
-                for camera, item in self._slots.items():
-                    if item is not None:
-                        # To the end of the line, so that a fast camera cannot starve the others.
-                        del self._slots[camera]
-                        self._slots[camera] = None
-                        return camera, item
+                there = [(camera, item) for camera, item in self._slots.items() if item is not None][:most]
+                for camera, _ in there:
+                    # To the end of the line, so that a fast camera cannot starve the others.
+                    del self._slots[camera]
+                    self._slots[camera] = None
+                if there:
+                    return there
                 self._changed.wait()
-            return None
+            return []
 
     def closed_within(self, seconds: float) -> bool:
         """Wait so long, or until the boxes are closed; True when they are."""

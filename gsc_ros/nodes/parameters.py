@@ -145,6 +145,13 @@ RECONSTRUCTOR = (
         high=1.0,
     ),
     Parameter("seed", 0, "seed of the generator's noise", low=0, high=2**31 - 1),
+    Parameter(
+        "batch",
+        1,
+        "frames of different cameras painted at once; more than 1 pays where a GPU paints: on a CPU each waits for the others",
+        low=1,
+        high=64,
+    ),
     Parameter("width", 0, "width of the output in pixels; 0: the source's", low=0, high=4096),
     Parameter("height", 0, "height of the output in pixels; 0: the source's", low=0, high=4096),
     Parameter("mark", True, "draw the word GENERATED and the caption into the picture"),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,14 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
 from gsc_ros.bitstream import pack
-from gsc_ros.decoder import Decoder, DecodeSettings, MissingReferenceError
+from gsc_ros.decoder import (
+    Decoder,
+    DecodeSettings,
+    Message,
+    MissingReferenceError,
+    Reconstruction,
+    reconstruct_together,
+)
 from gsc_ros.frame_messages import frame_of
 from gsc_ros.image_messages import fill_image, scaled_camera_info
 from gsc_ros.marking import mark_generated
@@ -20,6 +30,15 @@ from gsc_ros.msg import GscAck, GscFrame, GscStats
 from gsc_ros.nodes.parameters import RECONSTRUCTOR
 from gsc_ros.nodes.served_node import spin
 from gsc_ros.nodes.worker_node import WorkerNode
+
+
+@dataclass(frozen=True)
+class _Received:
+    """A frame that was read: the header of its message, its size as a packet, and what it says."""
+
+    header: Any
+    packet_bytes: int
+    message: Message
 
 
 class Reconstructor(WorkerNode):
@@ -57,19 +76,18 @@ class Reconstructor(WorkerNode):
         wanted = self.cameras if self.value(parameter) else []
         return {camera: self.advertise(kind, f"{camera}/gsc/{name}", qos) for camera in wanted}
 
-    def work(self, camera: str, message: Any) -> bool:
-        began = time.monotonic()
-        decoder = self._decoders[camera]
-        frame = frame_of(message)
-        packet = pack(frame)  # checks every field, as a packet's are
-        try:
-            read = decoder.read(frame)
-        except MissingReferenceError:
-            # On a link that loses packets this is nothing unusual: say so to the robot, and wait.
-            self.counters[camera].missing_reference += 1
-            self._acknowledge(camera, message.header, frame.sequence, key_wanted=True)
-            return False
-        self._acknowledge(camera, message.header, frame.sequence, key_wanted=False)
+    @property
+    def at_once(self) -> int:
+        return self.value("batch")
+
+    def work(self, items: Sequence[tuple[str, Any]]) -> None:
+        began, clock = time.monotonic(), time.perf_counter()
+        received: dict[str, _Received] = {}
+        for camera, message in items:
+            if (found := self.attempt([camera], partial(self._read, camera, message))) is not None:
+                received[camera] = found
+        if not received:
+            return
         size = (self.value("width"), self.value("height"))
         settings = DecodeSettings(
             steps=self.value("steps") or None,
@@ -77,27 +95,50 @@ class Reconstructor(WorkerNode):
             seed=self.value("seed"),
             size=size if all(size) else None,
         )
-        result = decoder.reconstruct(read, settings)
+        frames = [(self._decoders[camera], frame.message) for camera, frame in received.items()]
+        results = self.attempt(list(received), lambda: reconstruct_together(frames, settings))
+        for (camera, frame), result in zip(received.items(), results or (), strict=results is not None):
+            published = self.attempt([camera], partial(self._publish, camera, frame, result, began))
+            if published:
+                self.done(camera, clock)
+
+    def _read(self, camera: str, message: Any) -> _Received | None:
+        """Entropy-decode a frame and tell the robot; None where it builds on one that never came."""
+        frame = frame_of(message)
+        packet = pack(frame)  # checks every field, as a packet's are
+        try:
+            read = self._decoders[camera].read(frame)
+        except MissingReferenceError:
+            # On a link that loses packets this is nothing unusual: say so to the robot, and wait.
+            self.counters[camera].missing_reference += 1
+            self._acknowledge(camera, message.header, frame.sequence, key_wanted=True)
+            return None
+        self._acknowledge(camera, message.header, frame.sequence, key_wanted=False)
+        return _Received(message.header, len(packet), read)
+
+    def _publish(self, camera: str, received: _Received, result: Reconstruction, began: float) -> bool:
+        header, size, read = received.header, received.packet_bytes, received.message
+        frame = read.frame
         converting = time.monotonic()
         shown = mark_generated(result.image, read.caption) if self.value("mark") else result.image
-        self._images[camera].publish(fill_image(Image(), shown, message.header))
+        self._images[camera].publish(fill_image(Image(), shown, header))
         if camera in self._infos:
             info = scaled_camera_info(self._calibrations[camera], result.image.shape[1], result.image.shape[0])
-            self._infos[camera].publish(CameraInfo(header=message.header, **vars(info)))
+            self._infos[camera].publish(CameraInfo(header=header, **vars(info)))
         if camera in self._confidences:
-            self._confidences[camera].publish(fill_image(Image(), result.confidence, message.header))
+            self._confidences[camera].publish(fill_image(Image(), result.confidence, header))
         if camera in self._captions:
             self._captions[camera].publish(String(data=read.caption))
         if camera in self._stats:
             counters = self.counters[camera]
             self._stats[camera].publish(
                 GscStats(
-                    header=message.header, camera=camera, sequence=frame.sequence,
-                    packet_bytes=len(packet), head_bytes=len(packet) - len(frame.text) - len(frame.channels),
-                    text_bytes=len(frame.text), channel_bytes=len(frame.channels), bpp=8 * len(packet) / (frame.width * frame.height),
+                    header=header, camera=camera, sequence=frame.sequence,
+                    packet_bytes=size, head_bytes=size - len(frame.text) - len(frame.channels),
+                    text_bytes=len(frame.text), channel_bytes=len(frame.channels), bpp=8 * size / (frame.width * frame.height),
                     channels=len(frame.channel_ids), level=frame.level, scale=frame.scale,
                     convert_ms=1e3 * (time.monotonic() - converting), decode_ms=1e3 * (converting - began) - result.confidence_ms,
-                    confidence_ms=result.confidence_ms, age_ms=1e3 * self.age_s(message.header.stamp), frames=counters.frames + 1,
+                    confidence_ms=result.confidence_ms, age_ms=1e3 * self.age_s(header.stamp), frames=counters.frames + 1,
                     dropped_newer=counters.dropped_newer, dropped_stale=counters.dropped_stale, refused=counters.refused,
                     missing_reference=counters.missing_reference, confidence=float(result.confidence.mean()) / 255,
                 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -20,6 +20,8 @@ from gsc_ros.nodes.served_node import ServedNode
 DIAGNOSTICS_PERIOD_S = 1.0
 LONGEST_NAP_S = 0.1
 DISAGREEMENT_S = 60.0
+
+Result = TypeVar("Result")
 
 
 class Counters:
@@ -39,7 +41,7 @@ class WorkerNode(ServedNode):
     """A node whose frames are worked on in one thread, newest first.
 
     Subclasses load their models in ``__init__``, subscribe through :meth:`subscribe` and do
-    their work in :meth:`work`, which may raise ValueError for a frame that cannot be used.
+    their work in :meth:`work`.
     """
 
     def __init__(self, name: str, table: Sequence[Parameter]) -> None:
@@ -60,8 +62,13 @@ class WorkerNode(ServedNode):
         self.listen(kind, topic, qos, lambda message: self._arrived(camera, message))
 
     @abstractmethod
-    def work(self, camera: str, message: Any) -> bool:
-        """Handle one message in the worker thread; whether a frame came of it."""
+    def work(self, items: Sequence[tuple[str, Any]]) -> None:
+        """Handle messages, one of each camera, in the worker thread: each part of it in :meth:`attempt`."""
+
+    @property
+    def at_once(self) -> int:
+        """How many messages :meth:`work` may be given."""
+        return 1
 
     def age_s(self, stamp: Any) -> float:
         """Seconds since ``stamp`` on this node's clock; 0 for a stamp that was never set."""
@@ -80,33 +87,43 @@ class WorkerNode(ServedNode):
 
     def run(self) -> None:
         """Work on what arrives, newest first."""
-        while (item := self._next()) is not None:
-            camera, message = item
-            counters = self.counters[camera]
+        while items := self._next():
             limit = self.value("max_age_s")
-            if limit > 0 and self.age_s(message.header.stamp) > limit:
-                counters.dropped_stale += 1
-                continue
-            began = time.perf_counter()
-            try:
-                done = self.work(camera, message)
-            except ValueError as error:
-                self._refuse(camera, str(error))
-            except Exception as error:
-                # A frame must not take the node down, but what went wrong must be seen.
-                if not rclpy.ok():
-                    return
-                self._refuse(camera, f"{type(error).__name__}: {error}")
-            else:
-                counters.frames += done
-                counters.last_ms = 1e3 * (time.perf_counter() - began)
+            fresh = []
+            for camera, message in items:
+                if limit > 0 and self.age_s(message.header.stamp) > limit:
+                    self.counters[camera].dropped_stale += 1
+                else:
+                    fresh.append((camera, message))
+            if fresh:
+                self.work(fresh)
 
-    def _next(self) -> tuple[str, Any] | None:
-        """The newest message there is once :meth:`delay` is over; None at the end."""
+    def attempt(self, cameras: Sequence[str], work: Callable[[], Result]) -> Result | None:
+        """What ``work`` returns; where it fails, the frames of ``cameras`` are refused and None is returned."""
+        try:
+            return work()
+        except ValueError as error:
+            reason = str(error)
+        except Exception as error:
+            # A frame must not take the node down, but what went wrong must be seen.
+            if not rclpy.ok():
+                return None
+            reason = f"{type(error).__name__}: {error}"
+        for camera in cameras:
+            self._refuse(camera, reason)
+        return None
+
+    def done(self, camera: str, began: float) -> None:
+        """A frame of ``camera`` is out, begun at ``began`` of ``time.perf_counter``."""
+        self.counters[camera].frames += 1
+        self.counters[camera].last_ms = 1e3 * (time.perf_counter() - began)
+
+    def _next(self) -> list[tuple[str, Any]]:
+        """The newest messages there are once :meth:`delay` is over; none at the end."""
         while (delay := self.delay()) > 0:
             if self._boxes.closed_within(min(delay, LONGEST_NAP_S)):
-                return None
-        return self._boxes.take()
+                return []
+        return self._boxes.take(self.at_once)
 
     def delay(self) -> float:
         """Seconds to wait before the next message is taken; asked again while they pass."""
