@@ -4,7 +4,7 @@ byte 0     version (high nibble) | memory flag (bit 3) | subset flag (bit 2) | t
 1, 2       fingerprint, big endian
 3, 4       sequence, big endian
 5          size: index into SIZES, or 0 and then width and height as varints
-then       scale - 1 (upper three bits) | level (lower five)
+then       scale (upper three bits) | level (lower five)
 then       with the memory flag: activity (upper two bits) | distance of the reference (1..63), and its
            checksum, big endian
 then       channel set: varint C (the first C channels);
@@ -33,7 +33,7 @@ from gsc_ros.frame import (
     TextMode,
 )
 
-VERSION = 3
+VERSION = 4
 MAX_PACKET = 65_535
 SIZES = (
     (0, 0),
@@ -61,7 +61,7 @@ def pack(frame: Frame) -> bytes:
         body.append(SIZES.index(size))
     else:
         body += b"\0" + _varint(frame.width) + _varint(frame.height)
-    body.append((frame.scale - 1) << 5 | frame.level)
+    body.append(frame.scale << 5 | frame.level)
     if frame.reference:
         body.append(frame.activity << 6 | frame.reference)
         body += frame.reference_check.to_bytes(2, "big")
@@ -120,7 +120,7 @@ def unpack(packet: bytes, *, channel_count: int) -> Frame:
     mode = TextMode(packet[0] & 3)
     text = reader.take(reader.varint()) if mode is not TextMode.NONE else b""
     frame = Frame(
-        fingerprint=fingerprint, sequence=sequence, width=width, height=height, scale=scale + 1, level=level,
+        fingerprint=fingerprint, sequence=sequence, width=width, height=height, scale=scale, level=level,
         channel_count=channel_count, channel_ids=ids, text_mode=mode, text=text, channels=reader.rest(),
         reference=reference, reference_check=check, activity=activity,
     )  # fmt: skip
@@ -152,7 +152,7 @@ def _check(frame: Frame) -> None:
         ("sequence", frame.sequence, 0, 0xFFFF),
         ("width", frame.width, MIN_SIDE, MAX_SIDE),
         ("height", frame.height, MIN_SIDE, MAX_SIDE),
-        ("scale", frame.scale, 1, MAX_SCALE),
+        ("scale", frame.scale, 0, MAX_SCALE),
         ("level", frame.level, 0, MAX_LEVEL),
         ("channel_count", frame.channel_count, 1, MAX_CHANNELS),
         ("number of channels", len(ids), 0, frame.channel_count),

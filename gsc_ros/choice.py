@@ -24,6 +24,8 @@ from gsc_ros.latents.selection import ranking, ssim_scores
 from gsc_ros.memory import Remembered
 
 COMFORTABLE_PIXELS = 1 << 20  # frames above this many pixels are coded at a smaller scale
+SMALL_PIXELS = 640 * 512  # up to so many a frame may be coded at twice its size
+REFINED = 8  # where later frames refine this one, twice the size pays from so many levels earlier
 LEVELS_OF_HALF = 3  # at half the scale, 3 levels are worth one
 REFERENCE_BYTES = 3  # what naming another frame takes in the head
 
@@ -53,13 +55,13 @@ class ChannelChooser:
 
     def __init__(self, latents: QuantisedLatents) -> None:
         self._latents = latents
-        self._near = latents.levels // 2
+        self._near: dict[int, int] = {}  # by scale
 
     def choose(self, image: NDArray[np.uint8], head: Frame, wish: ChannelWish) -> tuple[Frame, Symbols]:
         """``head`` with channels, and their symbols.
 
-        A budget that affords only coarse steps is spent on a smaller scale. Where later frames will
-        refine this one, the scale stays as long as all channels fit.
+        A budget that affords only coarse steps is spent on a smaller scale, one that affords the finest on a larger one.
+        Where later frames will refine this one, the scale stays as long as all channels fit.
         """
         height, width = image.shape[:2]
         start = 1
@@ -84,8 +86,18 @@ class ChannelChooser:
             larger = at(scale - 1, [], enough) if enough >= (coarsest or 0) else None
             if larger is not None:
                 choice, scale = larger, scale - 1
-        self._near = choice.level
+        if choice.reference is None and scale == 1 and self._pays_twice(height * width, choice.level, wish):
+            larger = at(0, [], None)
+            choice, scale = (choice, scale) if larger is None else (larger, 0)
+        self._near[scale] = choice.level
         return _with_channels(head, scale, choice), choice.symbols
+
+    def _pays_twice(self, pixels: int, level: int, wish: ChannelWish) -> bool:
+        """Whether a frame whose bytes afford ``level`` at its own size is better coded at twice that."""
+        finest = self._latents.finest_level
+        if finest is None or wish.max_bytes is None or pixels > SMALL_PIXELS:
+            return False
+        return level >= finest - (REFINED if wish.memory else 0)
 
     def _at_scale(
         self, image: NDArray[np.uint8], geometry: Geometry, head: Frame, wish: ChannelWish, *, least: int | None
@@ -108,7 +120,7 @@ class ChannelChooser:
             attempts(latents, planes, rank, nominal, prefix=prefix, reference=base, keep_all=keep_all)
             for base in (None, reference)
         )
-        near = self._near if limited else wish.level
+        near = self._near.get(geometry.scale, latents.levels // 2) if limited else wish.level
         # A view that has nothing to do with the earlier one is cheaper on its own.
         saves = reference is not None and (
             len(built(near, wish.channels, 0).data) + REFERENCE_BYTES < len(alone(near, wish.channels, 0).data)

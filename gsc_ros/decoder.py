@@ -154,6 +154,8 @@ class Decoder:
             raise BitstreamError(
                 f"level {frame.level} of {frame.channel_count} channels: this profile has {self.latents.levels} levels and {self.latents.layout.channels} channels"
             )
+        if frame.scale < self.latents.layout.least_scale:
+            raise BitstreamError(f"scale {frame.scale}: {self.latents.layout.least_scale} is the least of this profile")
         geometry = Geometry(frame.height, frame.width, frame.scale)
         expected = self._expected(frame)
         try:

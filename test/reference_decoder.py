@@ -80,7 +80,7 @@ def packet_fields(packet: bytes) -> dict:
             if byte < 128:
                 return value
 
-    assert packet[0] >> 4 == 3
+    assert packet[0] >> 4 == 4
     take(2)
     sequence = take(2)
     code = take(1)
@@ -110,7 +110,7 @@ def packet_fields(packet: bytes) -> dict:
         "check": check,
         "width": width,
         "height": height,
-        "scale": scale + 1,
+        "scale": scale,
         "level": level,
         "ids": ids,
         "mode": mode,
@@ -199,11 +199,15 @@ def check_of(fields: dict, symbols: dict[int, list[list[int]]]) -> int:
     return crc16(data)
 
 
+def nominal_of(fields: dict) -> tuple[int, int]:
+    """Height and width of the frame at its scale: 0 doubles it, each further one halves it."""
+    return tuple(-(-2 * fields[name] // (1 << fields["scale"])) for name in ("height", "width"))
+
+
 def expected_of(fields: dict, earlier: dict, known: dict[int, list[list[int]]], steps: list[list[int]]) -> dict:
     """Section 5: what the frame ``earlier`` with symbols ``known`` lets one expect."""
     assert check_of(earlier, known) == fields["check"]
-    factor = 1 << (fields["scale"] - 1)
-    height, width = -(-fields["height"] // factor), -(-fields["width"] // factor)
+    height, width = nominal_of(fields)
     expected = {}
     for j in range(20):
         times = 1 if j < 4 else 2
@@ -221,8 +225,7 @@ def channels_of(
     arrays = {name: value.tolist() for name, value in load_file(tables).items()}
     expected = {} if before is None else expected_of(fields, *before, arrays["steps"])
     ring = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if (dy + dx) % 2]
-    factor = 1 << (fields["scale"] - 1)
-    height, width = -(-fields["height"] // factor), -(-fields["width"] // factor)
+    height, width = nominal_of(fields)
     decoder = RangeDecoder(fields["channels"])
     known: dict[int, list[list[int]]] = {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 from conftest import scene
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.bitstream import unpack
+from gsc_ros.decoder import DecodeSettings
 from gsc_ros.encoder import EncodeError, EncodeSettings
 from gsc_ros.frame import TextMode
 
@@ -150,3 +152,49 @@ def test_the_choice_is_close_to_the_best_of_all(encoder, decoder, budget) -> Non
         best.append(value)
         assert attempts > 20
     assert sum(chosen) > 0.97 * sum(best)
+
+
+def test_a_small_frame_with_bytes_to_spare_is_coded_at_twice_its_size_and_looks_better(
+    encoder, decoder, photograph
+) -> None:
+    from gsc_ros.evaluation.metrics import ms_ssim, psnr
+
+    small = cv2.resize(photograph, (320, 240), interpolation=cv2.INTER_AREA)
+    once = encoder.for_another_camera().encode(small, EncodeSettings(caption_mode="off", level=31))
+    budget = EncodeSettings(caption_mode="off", max_bytes=2 * len(once.packet))
+    twice = encoder.for_another_camera().encode(small, budget)
+    assert (once.frame.scale, twice.frame.scale) == (1, 0)
+    assert len(twice.packet) > 1.8 * len(once.packet)
+    shown = [decoder.for_another_camera().decode(result.packet) for result in (once, twice)]
+    for measure, better in ((ms_ssim, 0.05), (psnr, 1.0)):
+        before, after = (measure(small, result.image) for result in shown)
+        assert after > before + better
+    assert shown[1].confidence.shape == (240, 320)
+    assert shown[1].confidence.mean() > shown[0].confidence.mean()
+    sampled = decoder.for_another_camera().decode(twice.packet, DecodeSettings(realism=1.0, steps=1)).image
+    assert sampled.shape == small.shape and not np.array_equal(sampled, shown[1].image)
+
+
+def test_a_frame_that_is_large_or_has_few_bytes_keeps_its_size(encoder, photograph) -> None:
+    small = cv2.resize(photograph, (320, 240), interpolation=cv2.INTER_AREA)
+    large = cv2.resize(photograph, (800, 600), interpolation=cv2.INTER_CUBIC)
+    for image, size in ((small, 80), (large, 2000)):
+        frame = encoder.for_another_camera().encode(image, EncodeSettings(caption_mode="off", max_bytes=size)).frame
+        assert frame.scale == 1
+
+
+def test_frames_at_twice_their_size_are_built_on_and_refined(encoder, decoder, photograph) -> None:
+    from gsc_ros.evaluation.metrics import ms_ssim
+
+    small = cv2.resize(photograph, (320, 240), interpolation=cv2.INTER_AREA)
+    sender, receiver = encoder.for_another_camera(), decoder.for_another_camera()
+    settings = EncodeSettings(caption_mode="off", max_bytes=200, memory="acknowledged", key_interval=64)
+    likeness, scales = [], []
+    for _ in range(5):
+        encoded = sender.encode(small, settings)
+        likeness.append(ms_ssim(small, receiver.decode(encoded.packet).image))
+        scales.append(encoded.frame.scale)
+        sender.references.acknowledge(encoded.frame.sequence)
+    assert scales == [0] * 5
+    assert encoded.frame.reference
+    assert likeness[-1] > likeness[0] + 0.03

@@ -418,7 +418,9 @@ def test_offloaded_models_paint_the_same(both, profile_path, tmp_path, monkeypat
 
     encoder, decoder = both
     real = flux.check
-    monkeypatch.setattr(flux, "check", lambda settings, *rest: real(dataclasses.replace(settings, memory="full"), *rest))
+    monkeypatch.setattr(
+        flux, "check", lambda settings, *rest: real(dataclasses.replace(settings, memory="full"), *rest)
+    )
     offloaded = Decoder.load(with_flux(profile_path, tmp_path, memory="offload"))
     pipeline = offloaded.generator.pipeline
     used = []

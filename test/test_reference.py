@@ -31,6 +31,7 @@ def test_the_reference_decoder_reads_a_frame_that_builds_on_another(encoder, dec
         ((120, 160), EncodeSettings(caption_mode="fixed", caption="A small boat near the café at 5 o'clock.")),
         ((130, 201), EncodeSettings(channels=3, selection="ssim", level=7)),
         ((240, 320), EncodeSettings(max_bytes=90)),
+        ((120, 160), EncodeSettings(max_bytes=250)),  # at twice its size
         ((120, 160), EncodeSettings(level=7, channels=12, caption_mode="off")),
     ],
 )

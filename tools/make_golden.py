@@ -23,7 +23,8 @@ def frames() -> list[Frame]:
         Frame(**common, width=640, height=480, channel_ids=tuple(range(12)), text_mode=TextMode.CODED, text=b"\x01\x02", channels=b"\xaa" * 9),
         Frame(**common, width=999, height=4096, channel_ids=(0, 7, 19), text_mode=TextMode.PLAIN, text="brücke".encode(), channels=b"\0\1"),
         Frame(**common, width=16, height=16, channel_ids=(), text_mode=TextMode.REFERENCE, text=b"\x05", channels=b""),
-        Frame(**{**common, "channel_count": 320, "scale": 8, "level": 15}, width=1242, height=375, channel_ids=(3, 44, 45, 319), text_mode=TextMode.NONE, text=b"", channels=b"\xff" * 200),
+        Frame(**{**common, "channel_count": 320, "scale": 7, "level": 15}, width=1242, height=375, channel_ids=(3, 44, 45, 319), text_mode=TextMode.NONE, text=b"", channels=b"\xff" * 200),
+        Frame(**{**common, "scale": 0}, width=160, height=120, channel_ids=tuple(range(20)), text_mode=TextMode.NONE, text=b"", channels=b"\x22" * 3),
         Frame(**common, width=640, height=480, channel_ids=tuple(range(9)), text_mode=TextMode.NONE, text=b"", channels=b"\x11" * 5, reference=63, reference_check=0xC0DE, activity=2),
     ]  # fmt: skip
 
@@ -39,6 +40,7 @@ def main() -> None:
             EncodeSettings(channels=5, selection="ssim", caption_mode="fixed", caption="An astronaut, naïve café."),
         ),
         (np.ascontiguousarray(image[:100, :333]), EncodeSettings(max_bytes=80, caption_mode="off")),
+        (np.ascontiguousarray(image[:200, :333]), EncodeSettings(max_bytes=400, caption_mode="off")),
     ):
         packet = encoder.for_another_camera().encode(np.ascontiguousarray(view), settings).packet
         message = decoder.for_another_camera().read(decoder.unpack(packet))

@@ -13,11 +13,11 @@ from gsc_ros.latents.layout import LatentLayout
 
 @dataclass(frozen=True)
 class Geometry:
-    """A frame of ``height`` x ``width`` pixels, coded at 1/2**(scale - 1) of that.
+    """A frame of ``height`` x ``width`` pixels, coded at 1/2**(scale - 1) of that: at twice that for scale 0.
 
     The frame is padded at its right and lower edge to whole blocks of the coarsest channel,
-    then averaged down. ``nominal`` is the size for which the layout's strides hold: the frame
-    itself at scale 1, half of it at scale 2 and so on.
+    then averaged down. ``nominal`` is the size for which the layout's strides hold: twice the frame
+    at scale 0, the frame itself at scale 1, half of it at scale 2 and so on.
     """
 
     height: int
@@ -26,8 +26,7 @@ class Geometry:
 
     @property
     def nominal(self) -> tuple[int, int]:
-        factor = 1 << (self.scale - 1)
-        return -(-self.height // factor), -(-self.width // factor)
+        return -(-2 * self.height // (1 << self.scale)), -(-2 * self.width // (1 << self.scale))
 
     def working(self, layout: LatentLayout) -> tuple[int, int]:
         """Rows and columns the transforms see, whole blocks of the coarsest stride."""
@@ -53,4 +52,4 @@ class Geometry:
 
     def _factor(self, layout: LatentLayout) -> int:
         """Pixels of the frame for one at working resolution, along a side."""
-        return layout.reduction << (self.scale - 1)
+        return (layout.reduction << self.scale) // 2

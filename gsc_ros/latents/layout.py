@@ -25,6 +25,11 @@ class LatentLayout:
         return sum(self.counts)
 
     @property
+    def least_scale(self) -> int:
+        """The scale at which the transforms see as many pixels as the frame has: nothing is gained beyond it."""
+        return 0 if self.reduction > 1 else 1
+
+    @property
     def coarsest(self) -> int:
         """Stride in pixels to whose multiples a frame is padded."""
         return max(self.strides)

@@ -34,10 +34,12 @@ class QuantisedLatents(ABC):
     step            quantisation steps, (levels, N)
     gain            squared error in the image, in sums over pixels, for each squared unit of y, (N,)
     coarsest_level  at equal bytes, coarser steps than these show less than finer ones at half the scale
+    finest_level    at equal bytes, these steps and finer ones show less than coarser ones at twice the scale
                     do; None: the scale stays while anything fits
     """
 
     coarsest_level: int | None = None
+    finest_level: int | None = None
 
     def __init__(
         self,
