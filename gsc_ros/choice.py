@@ -4,7 +4,8 @@ image --> g_a --> y --> rank --> quantise --> channel coder --> bytes
                                    ^ level: the finest that fits   ^ alone, or built on an earlier frame
 
 Byte counts are true: whatever is compared was coded. Likeness is predicted by the level that the
-bytes afford, which tells as much as decoding would, and costs nothing.
+bytes afford, which tells as much as decoding would, and costs nothing. Twice the size alone is decoded
+and compared, for there the level does not tell where it fails.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from gsc_ros.memory import Remembered
 
 COMFORTABLE_PIXELS = 1 << 20  # frames above this many pixels are coded at a smaller scale
 SMALL_PIXELS = 640 * 512  # up to so many a frame may be coded at twice its size
+NOT_FARTHER = 10**0.03  # twice the size is refused where it costs 0.3 dB: smooth views lose their brightness there
 REFINED = 8  # where later frames refine this one, twice the size pays from so many levels earlier
 LEVELS_OF_HALF = 3  # at half the scale, 3 levels are worth one
 REFERENCE_BYTES = 3  # what naming another frame takes in the head
@@ -88,16 +90,24 @@ class ChannelChooser:
                 choice, scale = larger, scale - 1
         if choice.reference is None and scale == 1 and self._pays_twice(height * width, choice.level, wish):
             larger = at(0, [], None)
-            choice, scale = (choice, scale) if larger is None else (larger, 0)
+            if larger is not None and self._error(image, larger, 0) < NOT_FARTHER * self._error(image, choice, 1):
+                choice, scale = larger, 0
         self._near[scale] = choice.level
         return _with_channels(head, scale, choice), choice.symbols
 
     def _pays_twice(self, pixels: int, level: int, wish: ChannelWish) -> bool:
-        """Whether a frame whose bytes afford ``level`` at its own size is better coded at twice that."""
+        """Whether a frame whose bytes afford ``level`` at its own size may be better coded at twice that."""
         finest = self._latents.finest_level
         if finest is None or wish.max_bytes is None or pixels > SMALL_PIXELS:
             return False
         return level >= finest - (REFINED if wish.memory else 0)
+
+    def _error(self, image: NDArray[np.uint8], choice: Choice, scale: int) -> float:
+        """Mean squared error of what the base will show of ``choice``."""
+        geometry = Geometry(image.shape[0], image.shape[1], scale)
+        picture = self._latents.picture(choice.symbols, choice.level, geometry)
+        shown = geometry.enlarge(picture, self._latents.layout)
+        return float(np.square(255 * shown - image).mean())
 
     def _at_scale(
         self, image: NDArray[np.uint8], geometry: Geometry, head: Frame, wish: ChannelWish, *, least: int | None

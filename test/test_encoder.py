@@ -198,3 +198,19 @@ def test_frames_at_twice_their_size_are_built_on_and_refined(encoder, decoder, p
     assert scales == [0] * 5
     assert encoded.frame.reference
     assert likeness[-1] > likeness[0] + 0.03
+
+
+def test_a_view_that_would_lose_its_brightness_at_twice_its_size_keeps_its_own(
+    encoder, decoder, photograph, monkeypatch
+) -> None:
+    from gsc_ros import choice
+    from gsc_ros.evaluation.metrics import psnr
+
+    fog = (200 + 0.1 * cv2.resize(photograph, (640, 400)).astype(np.float32)).astype(np.uint8)
+    settings = EncodeSettings(caption_mode="off", max_bytes=400)
+    kept = encoder.for_another_camera().encode(fog, settings)
+    monkeypatch.setattr(choice, "NOT_FARTHER", 1e9)
+    doubled = encoder.for_another_camera().encode(fog, settings)
+    assert (kept.frame.scale, doubled.frame.scale) == (1, 0)
+    before, after = (psnr(fog, decoder.for_another_camera().decode(result.packet).image) for result in (kept, doubled))
+    assert before > after + 0.3

@@ -83,6 +83,9 @@ class NanoLatents(QuantisedLatents):
             image = self.codec.synthesis.image(features)
         return Decoded(image=image[0], control=self.control_map(lead, rest), features=features[0])
 
+    def picture(self, symbols: InSteps, level: int, geometry: Geometry) -> NDArray[np.float32]:
+        return self.synthesise(symbols, level, geometry).picture()
+
     @staticmethod
     def control_map(lead: Tensor, rest: Tensor) -> Tensor:
         """Both grids on the finer one, (B,20,r,c): what the generator's control branch is given."""
