@@ -79,6 +79,7 @@ def test_the_command_prints_and_draws_what_it_measured(tmp_path, capsys, photogr
     lines = capsys.readouterr().out.splitlines()
     rows = json.loads((tmp_path / "out" / "bound.json").read_text())["rows"]
     assert [row["level"] for row in rows] == [6, 14] and len(lines) == 4
+    assert all(row["entropy_bytes"] < row["independent_bytes"] for row in rows)
     assert all(row["bound_bytes"] < row["entropy_bytes"] < row["packet_bytes"] for row in rows)
     assert cv2.imread(str(tmp_path / "out" / "bound.png")) is not None
     assert run(command) == 0  # without maps: what stands out
@@ -92,3 +93,14 @@ def test_the_command_prints_and_draws_what_it_measured(tmp_path, capsys, photogr
         assert run([*command, *options]) != 0
         error = capsys.readouterr().err.lstrip()  # after the line of the progress bar
         assert said in error and error.count("\n") == 1
+
+
+def test_entropy_without_context_is_that_of_the_frequencies() -> None:
+    plane = np.array([[0, 0, 0, 1], [0, 0, 0, 1]])
+    common = {"image": "", "level": 0, "pixels": 1, "packet_bits": 0, "entropy_bits": 0.0, "bound_bits": 0.0}
+    common |= {"psnr": 0.0, "relevant_psnr": 0.0, "ms_ssim": 0.0}
+    points = [
+        bound.Point(**common, symbols={0: plane, 1: 0 * plane}),
+        bound.Point(**common, symbols={0: plane, 1: 0 * plane}),
+    ]
+    assert bound.without_context(points) == pytest.approx(16 * (-0.75 * np.log2(0.75) - 0.25 * np.log2(0.25)))

@@ -319,6 +319,18 @@ def test_options_of_ours_reach_the_coder(photographs) -> None:
     assert detail["nano:realism=1"] > 1.2 * detail["nano"]
 
 
+def test_only_the_first_words_of_a_caption_are_sent(photographs) -> None:
+    view = datasets.pictures("folder", photographs)[0].read()
+    start = "nano:realism=1:steps=1:caption="
+    names = ("off", "descriptor:words=0", "descriptor:words=2", "descriptor")
+    silent, none, two, whole = (
+        codings.coding(start + name, most=130)(view, Setting(130), "").picture for name in names
+    )
+    assert np.array_equal(none, silent)
+    assert not np.array_equal(two, silent)
+    assert not np.array_equal(two, whole)
+
+
 def test_at_most_c_channels_are_spent(photographs) -> None:
     picture = datasets.pictures("folder", photographs)[0]
     few, whole = eval_run.measure(plan(settings=(Setting(400, 1), Setting(400))), "nano", picture)

@@ -11,7 +11,16 @@ from typing import Any
 
 from gsc_ros.cli.errors import UsageError
 
-COLUMNS = ("packet_bytes", "entropy_bytes", "bound_bytes", "share", "psnr", "relevant_psnr", "ms_ssim")
+COLUMNS = (
+    "packet_bytes",
+    "independent_bytes",
+    "entropy_bytes",
+    "bound_bytes",
+    "share",
+    "psnr",
+    "relevant_psnr",
+    "ms_ssim",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,14 +79,17 @@ def run(options: argparse.Namespace) -> None:
         json.dumps({"relevance": source, "images": len(found), "rows": rows}, indent=1) + "\n"
     )
     with (options.out / "images.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(bound.Point)])
+        names = [field.name for field in dataclasses.fields(bound.Point) if field.name != "symbols"]
+        writer = csv.DictWriter(file, names)
         writer.writeheader()
-        writer.writerows(map(dataclasses.asdict, points))
+        writer.writerows({name: getattr(point, name) for name in names} for point in points)
     _plot(rows, options.out)
-    print("| level | packet, bytes | entropy | of what matters | share | PSNR | PSNR of what matters | MS-SSIM |")
-    print(f"|{'---|' * 8}")
+    print(
+        "| level | packet, bytes | without context | entropy | of what matters | share | PSNR | PSNR of what matters | MS-SSIM |"
+    )
+    print(f"|{'---|' * 9}")
     for row in rows:
-        cells = [f"{row['level']}", *(f"{row[name]:.0f}" for name in COLUMNS[:3]), f"{100 * row['share']:.0f} %"]
+        cells = [f"{row['level']}", *(f"{row[name]:.0f}" for name in COLUMNS[:4]), f"{100 * row['share']:.0f} %"]
         cells += [f"{row['psnr']:.2f}", f"{row['relevant_psnr']:.2f}", f"{row['ms_ssim']:.3f}"]
         print(f"| {' | '.join(cells)} |")
 
@@ -85,6 +97,8 @@ def run(options: argparse.Namespace) -> None:
 def _means(points: list[Any]) -> list[dict[str, float]]:
     """A row for each level, in bytes of the mean image."""
     import numpy as np
+
+    from gsc_ros.evaluation import bound
 
     rows = []
     for level in sorted({point.level for point in points}):
@@ -100,6 +114,7 @@ def _means(points: list[Any]) -> list[dict[str, float]]:
             f"{name}_bpp": float(np.mean([getattr(p, f"{name}_bits") / p.pixels for p in group]))
             for name in ("packet", "entropy", "bound")
         }
+        sizes["independent_bytes"] = bound.without_context(group) / 8 / len(group)
         share = sizes["bound_bytes"] / max(sizes["entropy_bytes"], 1e-9)
         rows.append({"level": level, **sizes, **bpp, "share": share, **mean})
     return rows

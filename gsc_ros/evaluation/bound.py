@@ -33,6 +33,7 @@ class Point:
     packet_bits   of the whole packet
     entropy_bits  of its symbols under the model, all weights 1
     bound_bits    of its symbols, weighted
+    symbols       of every channel, for the entropy without any context
     psnr          of the picture in dB; relevant_psnr: with the squared error weighted by relevance
     """
 
@@ -45,6 +46,19 @@ class Point:
     psnr: float
     relevant_psnr: float
     ms_ssim: float
+    symbols: dict[int, NDArray[np.int64]]
+
+
+def without_context(points: Sequence[Point]) -> float:
+    """Bits that the symbols of ``points``, of one level, would take if each channel were coded by its frequencies alone.
+
+    The frequencies are those of these very symbols, which no coder can know: a real one would take more.
+    """
+    total = 0.0
+    for channel in points[0].symbols:
+        _, counts = np.unique(np.concatenate([p.symbols[channel].ravel() for p in points]), return_counts=True)
+        total -= float((counts * np.log2(counts / counts.sum())).sum())
+    return total
 
 
 def weights(relevance: Map, shape: tuple[int, int], nominal: tuple[int, int], stride: int) -> Map:
@@ -93,6 +107,7 @@ def measure(
                 image=name, level=level, pixels=image.shape[0] * image.shape[1], packet_bits=8 * len(encoded.packet),
                 entropy_bits=float(sum(bits.sum() for bits in information.values())), bound_bits=bound,
                 psnr=psnr(image, picture), relevant_psnr=psnr(image, picture, relevance), ms_ssim=ms_ssim(image, picture),
+                symbols=message.symbols,
             )
         )  # fmt: skip
     return found

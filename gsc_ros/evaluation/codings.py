@@ -24,6 +24,7 @@ class Ours:
     realism, steps, seed  of the decoder; 0, the profile's and 0 by default
     selection             of channels; the profile's by default
     caption               ``off`` (default), ``descriptor`` or ``model``
+    words                 of the caption that are sent, the first ones; all by default
     """
 
     profile: str
@@ -32,13 +33,14 @@ class Ours:
     seed: int = 0
     selection: str | None = None
     caption: str = "off"
+    words: int | None = None
 
     @classmethod
     def of(cls, name: str) -> Ours:
         """What ``name`` means; raises ValueError with one line."""
         head, *parts = name.split(":")
         kinds: dict[str, Callable[[str], Any]] = {
-            "realism": float, "steps": int, "seed": int, "selection": str, "caption": str,
+            "realism": float, "steps": int, "seed": int, "selection": str, "caption": str, "words": int,
         }  # fmt: skip
         options = {}
         for part in parts:
@@ -63,6 +65,9 @@ class Ours:
 
         def code(image: Image, setting: Setting, name: str) -> Coded:
             wished = replace(coding, max_bytes=setting.max_bytes, channels=setting.channels)
+            if self.words is not None:
+                whole = encoder.for_another_camera().encode(image, replace(coding, max_bytes=None)).caption
+                wished = replace(wished, caption_mode="fixed", caption=" ".join(whole.split()[: self.words]))
             packet = encoder.for_another_camera().encode(image, wished).packet
             picture = decoder.for_another_camera().decode(packet, painting).image
             return Coded(len(packet), len(packet), picture)
