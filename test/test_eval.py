@@ -305,6 +305,8 @@ def test_bd_rates_are_of_budgets_and_not_of_channel_counts(photographs) -> None:
         names = ("nano", "nano:selection=rate")
         rows = [row for name in names for picture in found for row in eval_run.measure(asked, name, picture)]
         assert len(eval_report.differences(rows, "nano")) == expected
+        rows += [row for picture in found for row in eval_run.measure(asked, "original", picture)]
+        assert len(eval_report.differences(rows, "nano")) == expected  # the images themselves are on no curve
 
 
 def test_options_of_ours_reach_the_coder(photographs) -> None:

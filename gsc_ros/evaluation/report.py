@@ -67,8 +67,8 @@ def differences(rows: Sequence[Row], anchor: str) -> list[Row]:
         return []
     found = []
     for codec in codecs:
-        if codec == anchor or len(settings[codec]) < 2:
-            continue
+        if codec == anchor or len(settings[codec]) < 2 or not any(row["bytes"] for row in of[codec]):
+            continue  # the images themselves are no point on a curve
         for measure in (name for name in CURVES if name in rows[0]):
             curves = curve_of(of[anchor], settings[anchor], measure), curve_of(of[codec], settings[codec], measure)
             if not all(np.isfinite(values).all() for _, values in curves):
