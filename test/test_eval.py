@@ -20,7 +20,7 @@ from gsc_ros.evaluation import report as eval_report
 from gsc_ros.evaluation import run as eval_run
 from gsc_ros.evaluation.bd_rate import difference
 from gsc_ros.evaluation.coded import Setting
-from gsc_ros.evaluation.metrics import MEASURES, PERCEPTUAL, gradient_energy, ms_ssim
+from gsc_ros.evaluation.metrics import ALWAYS, PERCEPTUAL, gradient_energy, ms_ssim
 from gsc_ros.workers import Here, Processes
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -363,11 +363,29 @@ def test_a_detector_agrees_with_itself_and_less_with_what_was_coded(tmp_path) ->
     assert fine["detection_recall"] < best["detection_recall"]
 
 
+def test_a_learned_measure_without_its_weights_is_told_in_one_line(photographs, tmp_path, monkeypatch, capsys) -> None:
+    import torch
+
+    tiny.make_torchvision_importable()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def unreachable(*arguments, **named):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
+    command = ["eval", "--root", str(photographs), "--codecs", "nano", "--bytes", "60", "--out", str(tmp_path / "out")]
+    for name in ("lpips", "dists"):
+        assert run([*command, "--measures", name]) == 1
+        error = capsys.readouterr().err
+        assert f"{tmp_path}/hub/checkpoints" in error and f"{name}_weights.pt" in error and "no route to host" in error
+        assert error.count("\n") == 1
+
+
 def test_measures_know_better_from_worse(photograph) -> None:
     tiny.make_torchvision_importable()
     view = photograph[:240, :320]
     slight, strong = (cv2.GaussianBlur(view, (0, 0), sigma) for sigma in (0.7, 4.0))
-    for name, measure in MEASURES.items():
+    for name, measure in (ALWAYS | PERCEPTUAL).items():
         if name in PERCEPTUAL:
             pytest.importorskip("piq")
         close, far = measure(view, slight), measure(view, strong)

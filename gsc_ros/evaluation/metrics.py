@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
 import cv2
 import numpy as np
@@ -61,16 +62,49 @@ _PREWITT = (
 )
 
 
-def _piq(name: str, original: NDArray[np.uint8], picture: NDArray[np.uint8]) -> float:
-    import torch
-
+def _library(name: str) -> Any:
     try:
         import piq
     except (ImportError, RuntimeError) as error:  # the latter where torchvision is not the one for this torch
         raise ValueError(f"{name} needs piq, which does not load ({error}): pip install 'gsc-ros[eval]'") from error
-    a, b = (torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None] / 255 for image in (original, picture))
+    return piq
+
+
+def _piq(name: str, original: NDArray[np.uint8], picture: NDArray[np.uint8]) -> float:
+    import torch
+
+    measure = getattr(_library(name), name)
     with torch.inference_mode():
-        return float(getattr(piq, name)(b, a, data_range=1.0))
+        return float(measure(_planes(picture), _planes(original), data_range=1.0))
+
+
+def _planes(image: NDArray[np.uint8]) -> Any:
+    """(1,3,H,W) of float32 in 0..1."""
+    import torch
+
+    return torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None] / 255
+
+
+@cache
+def _network(name: str) -> Any:
+    """piq's network for a learned measure; torch.hub downloads its weights once, unless they are there."""
+    import torch
+
+    kind = getattr(_library(name), name.upper())
+    try:
+        return kind()
+    except OSError as error:
+        raise ValueError(
+            f"{name} needs weights in {torch.hub.get_dir()}/checkpoints (vgg16-397923af.pth and {name}_weights.pt), "
+            f"and they cannot be downloaded: {error}"
+        ) from error
+
+
+def _learned(name: str, original: NDArray[np.uint8], picture: NDArray[np.uint8]) -> float:
+    import torch
+
+    with torch.inference_mode():
+        return float(_network(name)(_planes(picture), _planes(original)))
 
 
 Measure = Callable[[NDArray[np.uint8], NDArray[np.uint8]], float]
@@ -82,5 +116,15 @@ ALWAYS: dict[str, Measure] = {
 }
 # Of piq, without weights. Of gmsd and mdsi less is better.
 PERCEPTUAL: dict[str, Measure] = {name: partial(_piq, name) for name in ("fsim", "haarpsi", "gmsd", "mdsi", "vsi")}
-MEASURES = ALWAYS | PERCEPTUAL
-LESS_IS_BETTER = ("gmsd", "mdsi")
+# Of piq, with networks. Less is better.
+LEARNED: dict[str, Measure] = {name: partial(_learned, name) for name in ("lpips", "dists")}
+MEASURES = ALWAYS | PERCEPTUAL | LEARNED
+LESS_IS_BETTER = ("gmsd", "mdsi", *LEARNED)
+
+
+def check(name: str) -> None:
+    """Raise ValueError with one line for a measure that is not known, or whose network is not there."""
+    if name not in MEASURES:
+        raise ValueError(f"measure {name!r}: {', '.join(MEASURES)} are known")
+    if name in LEARNED:
+        _network(name)

@@ -19,7 +19,7 @@ from gsc_ros.evaluation.metrics import LESS_IS_BETTER, MEASURES
 Row = dict[str, Any]
 TITLES = {
     "psnr": "PSNR", "ms_ssim": "MS-SSIM", "gradient_similarity": "GMS", "gradient_energy": "gradient energy", "fsim": "FSIM",
-    "haarpsi": "HaarPSI", "gmsd": "GMSD", "mdsi": "MDSI", "vsi": "VSI",
+    "haarpsi": "HaarPSI", "gmsd": "GMSD", "mdsi": "MDSI", "vsi": "VSI", "lpips": "LPIPS", "dists": "DISTS",
     "detector_agreement": "detector", "detection_precision": "P", "detection_recall": "R", "detection_map": "mAP50-95",
     "detection_map50": "mAP50", "detection_map75": "mAP75", "depth_delta1": "delta1", "depth_delta2": "delta2",
     "depth_delta3": "delta3", "depth_abs_rel": "AbsRel", "depth_rmse": "RMSE", "depth_rmse_log": "RMSE log",

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gsc_ros.evaluation import codings
+from gsc_ros.evaluation import codings, metrics
 from gsc_ros.evaluation.coded import Coding, Setting
 from gsc_ros.evaluation.datasets import Picture
 from gsc_ros.evaluation.metrics import MEASURES
@@ -45,8 +45,8 @@ class Plan:
     def check(self, codecs: Sequence[str]) -> None:
         """Raise ValueError with one line on the first thing that cannot be done."""
         codings.check(codecs)
-        if unknown := [name for name in self.measures if name not in MEASURES]:
-            raise ValueError(f"measure {unknown[0]!r}: {', '.join(MEASURES)} are known")
+        for name in self.measures:
+            metrics.check(name)
         if self.match is not None and self.match not in codecs:
             raise ValueError(f"match {self.match!r}: one of the codecs, {', '.join(codecs)}")
         for name, model in self.tasks:
