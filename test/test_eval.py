@@ -321,6 +321,23 @@ def test_options_of_ours_reach_the_coder(photographs) -> None:
     assert detail["nano:realism=1"] > 1.2 * detail["nano"]
 
 
+def test_a_result_is_measured_anew_where_a_default_of_the_profile_has_changed(photographs, tmp_path) -> None:
+    import yaml
+
+    from gsc_ros.profiles import load_profile
+
+    profile = load_profile("nano")
+    picture = datasets.pictures("folder", photographs)[0]
+    source = Path(__file__).resolve().parents[1] / "config" / "profiles" / "nano.yaml"
+    content = yaml.safe_load(source.read_text()) | {"weights": str(profile.weights)}
+    path = tmp_path / "mine.yaml"
+    keys = []
+    for steps in (4, 2, 4):
+        path.write_text(yaml.safe_dump(content | {"defaults": content["defaults"] | {"steps": steps}}))
+        keys.append(plan().key(str(path), picture))
+    assert keys[0] == keys[2] != keys[1]
+
+
 def test_only_the_first_words_of_a_caption_are_sent(photographs) -> None:
     view = datasets.pictures("folder", photographs)[0].read()
     start = "nano:realism=1:steps=1:caption="

@@ -115,9 +115,14 @@ def label(name: str) -> str:
 
 
 def state(name: str) -> list[str]:
-    """What else than its name the results of a codec depend on: version and weights of ours, files of others' folders."""
+    """What else than its name the results of a codec depend on: version, weights and defaults of ours, files of others' folders."""
     if is_ours(name):
-        return [__version__, load_profile(Ours.of(name).profile).fingerprint]
+        profile = load_profile(Ours.of(name).profile)
+        return [
+            __version__,
+            profile.fingerprint,
+            *(f"{key} {value}" for key, value in sorted(profile.defaults.items())),
+        ]
     return Reconstructions.of(name).state() if "@" in name else []
 
 
