@@ -10,6 +10,7 @@ and compared, for there the level does not tell where it fails.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -103,9 +104,11 @@ class ChannelChooser:
         return level >= finest - (REFINED if wish.memory else 0)
 
     def _error(self, image: NDArray[np.uint8], choice: Choice, scale: int) -> float:
-        """Mean squared error of what the base will show of ``choice``."""
+        """Mean squared error of what the base will show of ``choice``; infinite where the robot cannot know."""
         geometry = Geometry(image.shape[0], image.shape[1], scale)
         picture = self._latents.picture(choice.symbols, choice.level, geometry)
+        if picture is None:
+            return math.inf
         shown = geometry.enlarge(picture, self._latents.layout)
         return float(np.square(255 * shown - image).mean())
 

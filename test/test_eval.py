@@ -338,6 +338,25 @@ def test_a_result_is_measured_anew_where_a_default_of_the_profile_has_changed(ph
     assert keys[0] == keys[2] != keys[1]
 
 
+def test_a_task_is_asked_anew_where_its_model_or_the_truth_has_changed(photographs, tmp_path) -> None:
+    picture = datasets.pictures("folder", photographs)[0]
+    model, labels = tmp_path / "model", tmp_path / "labels.png"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    labels.write_bytes(b"1")
+    asked = plan(tasks=(("segmentation", model),))
+    labelled = replace(picture, label_file=labels)
+    keys = [asked.key("nano", picture), asked.key("nano", labelled)]
+    keys.append(asked.key("nano", replace(picture, boxes=(datasets.Box("car", (0, 0, 1, 1)),))))
+    labels.write_bytes(b"22")
+    keys.append(asked.key("nano", labelled))
+    (model / "config.json").write_text("{ }")
+    keys += [asked.key("nano", labelled), asked.key("nano", picture)]
+    assert len(set(keys)) == len(keys)
+    without = plan()  # no task, no model, no truth: nothing of that matters
+    assert without.key("nano", labelled) == without.key("nano", picture)
+
+
 def test_only_the_first_words_of_a_caption_are_sent(photographs) -> None:
     view = datasets.pictures("folder", photographs)[0].read()
     start = "nano:realism=1:steps=1:caption="

@@ -11,16 +11,7 @@ from typing import Any
 
 from gsc_ros.cli.errors import UsageError
 
-COLUMNS = (
-    "packet_bytes",
-    "independent_bytes",
-    "entropy_bytes",
-    "bound_bytes",
-    "share",
-    "psnr",
-    "relevant_psnr",
-    "ms_ssim",
-)
+BYTES = ("packet_bytes", "independent_bytes", "entropy_bytes", "bound_bytes")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,15 +34,11 @@ def run(options: argparse.Namespace) -> None:
     from gsc_ros.decoder import Decoder
     from gsc_ros.encoder import Encoder
     from gsc_ros.evaluation import bound, relevance
-    from gsc_ros.evaluation.datasets import pictures
+    from gsc_ros.evaluation.datasets import pictures, spread
 
     if options.maps and options.detector:
         raise UsageError("--maps and --detector: one of them says what matters")
-    if options.count is not None and options.count < 1:
-        raise UsageError("--count: at least 1")
-    found = pictures(options.dataset, options.root)
-    if options.count is not None:
-        found = found[:: max(1, len(found) // options.count)][: options.count]
+    found = spread(pictures(options.dataset, options.root), options.count)
     encoder = Encoder.load(options.profile)
     decoder = Decoder.load(options.profile)
     last = encoder.latents.levels - 1
@@ -89,7 +76,7 @@ def run(options: argparse.Namespace) -> None:
     )
     print(f"|{'---|' * 9}")
     for row in rows:
-        cells = [f"{row['level']}", *(f"{row[name]:.0f}" for name in COLUMNS[:4]), f"{100 * row['share']:.0f} %"]
+        cells = [f"{row['level']}", *(f"{row[name]:.0f}" for name in BYTES), f"{100 * row['share']:.0f} %"]
         cells += [f"{row['psnr']:.2f}", f"{row['relevant_psnr']:.2f}", f"{row['ms_ssim']:.3f}"]
         print(f"| {' | '.join(cells)} |")
 

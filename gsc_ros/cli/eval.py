@@ -61,13 +61,11 @@ def run(options: argparse.Namespace) -> None:
     from gsc_ros.evaluation import run as evaluation
     from gsc_ros.evaluation.coded import Setting
     from gsc_ros.evaluation.codings import is_ours
-    from gsc_ros.evaluation.datasets import pictures
+    from gsc_ros.evaluation.datasets import pictures, spread
 
     codecs = options.codecs.split(",")
     counts = [None] if options.channels is None else _numbers(options.channels, "--channels")
     settings = tuple(Setting(size, count) for size in _numbers(options.bytes, "--bytes") for count in counts)
-    if options.count is not None and options.count < 1:
-        raise UsageError("--count: at least 1")
     plan = evaluation.Plan(
         settings=settings, measures=tuple(options.measures.split(",")), tasks=_tasks(options), match=options.match,
     )  # fmt: skip
@@ -75,8 +73,7 @@ def run(options: argparse.Namespace) -> None:
     found = pictures(options.dataset, options.root)
     # Results below the images are not images of the dataset.
     found = [picture for picture in found if not picture.path.resolve().is_relative_to(options.out.resolve())]
-    if options.count is not None:
-        found = found[:: max(1, len(found) // options.count)][: options.count]
+    found = spread(found, options.count)
     anchor = options.anchor or next((codec for codec in codecs if not is_ours(codec)), codecs[0])
     if anchor not in codecs:
         raise UsageError(f"--anchor {anchor}: one of --codecs")

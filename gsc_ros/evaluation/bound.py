@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gsc_ros.decoder import Decoder, DecodeSettings
 from gsc_ros.encoder import Encoder, EncodeSettings
-from gsc_ros.evaluation.metrics import ms_ssim
+from gsc_ros.evaluation.metrics import ms_ssim, psnr
 
 Image = NDArray[np.uint8]
 Map = NDArray[np.float32]
@@ -75,7 +75,7 @@ def weights(relevance: Map, shape: tuple[int, int], nominal: tuple[int, int], st
     return np.asarray(cells[0] / np.maximum(cells[1], 1e-6), dtype=np.float32)
 
 
-def psnr(original: Image, picture: Image, relevance: Map | None = None) -> float:
+def relevant_psnr(original: Image, picture: Image, relevance: Map) -> float:
     """PSNR in dB, each pixel counted by its relevance."""
     error = np.square(original.astype(np.float32) - picture).mean(axis=2)
     mean = float(np.average(error, weights=relevance))
@@ -97,16 +97,18 @@ def measure(
         message = decoder.for_another_camera().read(encoded.frame)
         nominal = message.shown.geometry.nominal
         information = latents.coder.information(message.symbols, level, *nominal)
-        bound = 0.0
-        for channel, bits in information.items():
-            stride = latents.layout.strides[latents.layout.group(channel)]
-            bound += float((weights(relevance, bits.shape, nominal, stride) * bits).sum())
+        layout = latents.layout
+        weight = [
+            weights(relevance, layout.grid(group, *nominal), nominal, stride)
+            for group, stride in enumerate(layout.strides)
+        ]
+        bound = sum(float((weight[layout.group(channel)] * bits).sum()) for channel, bits in information.items())
         picture = decoder.for_another_camera().reconstruct(message, DecodeSettings(realism=0.0)).image
         found.append(
             Point(
                 image=name, level=level, pixels=image.shape[0] * image.shape[1], packet_bits=8 * len(encoded.packet),
                 entropy_bits=float(sum(bits.sum() for bits in information.values())), bound_bits=bound,
-                psnr=psnr(image, picture), relevant_psnr=psnr(image, picture, relevance), ms_ssim=ms_ssim(image, picture),
+                psnr=psnr(image, picture), relevant_psnr=relevant_psnr(image, picture, relevance), ms_ssim=ms_ssim(image, picture),
                 symbols=message.symbols,
             )
         )  # fmt: skip

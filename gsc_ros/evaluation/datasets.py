@@ -245,6 +245,15 @@ def hypersim(root: Path) -> list[Picture]:
     )
 
 
+def spread(found: Sequence[Picture], count: int | None) -> list[Picture]:
+    """``count`` of the images, from all over the dataset; all of them for None. ValueError below 1."""
+    if count is None:
+        return list(found)
+    if count < 1:
+        raise ValueError(f"--count {count}: at least 1")
+    return list(found[:: max(1, len(found) // count)][:count])
+
+
 DATASETS: dict[str, Callable[[Path], list[Picture]]] = {
     "camvid": camvid,
     "cityscapes": cityscapes,

@@ -35,7 +35,7 @@ class QuantisedLatents(ABC):
     gain            squared error in the image, in sums over pixels, for each squared unit of y, (N,)
     coarsest_level  at equal bytes, coarser steps than these show less than finer ones at half the scale
     finest_level    at equal bytes, these steps and finer ones mostly show less than coarser ones at twice the scale
-                    do; None: the scale stays while anything fits. Latents that name one have a :meth:`picture`
+                    do; None: the scale stays while anything fits
     """
 
     coarsest_level: int | None = None
@@ -63,9 +63,9 @@ class QuantisedLatents(ABC):
     def analyse(self, x: Tensor) -> Planes:
         """y of every channel, unquantised, for an image (1,3,h,w) at working resolution."""
 
-    def picture(self, symbols: InSteps, level: int, geometry: Geometry) -> NDArray[np.float32]:
-        """What the symbols show without any generator: (h,w,3) in 0..1 at working resolution."""
-        raise NotImplementedError(f"{type(self).__name__} show nothing without a generator")
+    def picture(self, symbols: InSteps, level: int, geometry: Geometry) -> NDArray[np.float32] | None:
+        """What the symbols show, (h,w,3) in 0..1 at working resolution; None where that takes a generator."""
+        return None
 
     def tensor(self, image: NDArray[np.uint8]) -> Tensor:
         """(h,w,3) of uint8 -> (1,3,h,w) of float32 in 0..1 on the device."""

@@ -97,9 +97,10 @@ class Reconstructor(WorkerNode):
         )
         frames = [(self._decoders[camera], frame.message) for camera, frame in received.items()]
         results = self.attempt(list(received), lambda: reconstruct_together(frames, settings))
-        for (camera, frame), result in zip(received.items(), results or (), strict=results is not None):
-            published = self.attempt([camera], partial(self._publish, camera, frame, result, began))
-            if published:
+        if results is None:
+            return
+        for (camera, frame), result in zip(received.items(), results, strict=True):
+            if self.attempt([camera], partial(self._publish, camera, frame, result, began)):
                 self.done(camera, clock)
 
     def _read(self, camera: str, message: Any) -> _Received | None:
@@ -117,6 +118,7 @@ class Reconstructor(WorkerNode):
         return _Received(message.header, len(packet), read)
 
     def _publish(self, camera: str, received: _Received, result: Reconstruction, began: float) -> bool:
+        """Everything that is shown and told of a frame; True, for it is out."""
         header, size, read = received.header, received.packet_bytes, received.message
         frame = read.frame
         converting = time.monotonic()
