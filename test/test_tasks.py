@@ -218,6 +218,33 @@ def test_labels_of_cityscapes_are_found_and_sizes_checked(tmp_path) -> None:
         found.labels()
 
 
+def test_depth_of_hypersim_is_along_the_optical_axis(tmp_path) -> None:
+    h5py = pytest.importorskip("h5py")
+    image = tmp_path / "ai_001_001" / "images" / "scene_cam_00_final_preview" / "frame.0003.tonemap.jpg"
+    truth = tmp_path / "ai_001_001" / "images" / "scene_cam_00_geometry_hdf5" / "frame.0003.depth_meters.hdf5"
+    for path in (image, truth):
+        path.parent.mkdir(parents=True)
+    cv2.imwrite(str(image), np.zeros((96, 128, 3), np.uint8))
+    # A wall two metres in front of a camera that sees 60 degrees across: the distance to it grows towards the edges.
+    across = np.linspace(-1, 1, 128) * np.tan(np.radians(30)) * 127 / 128
+    down = np.linspace(-1, 1, 96) * np.tan(np.radians(30)) * 95 / 128
+    distance = 2 * np.sqrt(1 + across[None, :] ** 2 + down[:, None] ** 2)
+    distance[5, 7] = np.nan
+    with h5py.File(truth, "w") as file:
+        file["dataset"] = distance.astype(np.float16)
+    (found,) = datasets.pictures("hypersim", tmp_path)
+    depth = found.depth()
+    assert depth[5, 7] == 0
+    depth[5, 7] = 2
+    assert np.abs(depth - 2).max() < 0.003  # float16 is no finer
+    assert distance[0, 0] > 2.4
+    truth.write_bytes(b"no such file")
+    with pytest.raises(ValueError, match="no HDF5 file"):
+        found.depth()
+    truth.unlink()
+    assert datasets.pictures("hypersim", tmp_path)[0].depth() is None
+
+
 def test_boxes_of_coco_s_own_file(tmp_path) -> None:
     import json
 

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--channels", help="ours send at most so many channels, e.g. 1,4,16 (default: what fits)")
     parser.add_argument(
         "--measures", default=",".join(ALWAYS),
-        help="also fsim, haarpsi, gmsd, mdsi, vsi, lpips, dists (pip install 'gsc-ros[eval]')",
+        help="also fsim, haarpsi, gmsd, mdsi, vsi, lpips, dists, fid, kid (pip install 'gsc-ros[eval]')",
     )  # fmt: skip
     parser.add_argument(
         "--tasks", default="",

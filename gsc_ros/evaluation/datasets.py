@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gsc_ros.evaluation import hypersim_depth
 from gsc_ros.sources import SUFFIXES, read_file
 
 Image = NDArray[np.uint8]
@@ -46,7 +47,7 @@ class Picture:
     """One image of a dataset: a name that is unique in it, the file, and what is known of the scene.
 
     crop         width and height, at the lower edge and in the middle
-    depth_file   an image of 16 bits, ``per_metre`` to a metre, 0 where nothing is known
+    depth_file   an image of 16 bits, ``per_metre`` to a metre, 0 where nothing is known; or Hypersim's HDF5
     label_file   an image of class numbers; the name of class n is ``classes[n]``, others are void
     boxes        of things, None where nobody has looked for any
     """
@@ -68,6 +69,8 @@ class Picture:
         """Metres, (H,W), 0 where it is not known."""
         if self.depth_file is None:
             return None
+        if self.depth_file.suffix == ".hdf5":
+            return self._cut(self._as_large(hypersim_depth.read(self.depth_file), self.depth_file))
         return self._cut(self._plane(self.depth_file).astype(np.float32) / np.float32(self.per_metre))
 
     def labels(self) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
@@ -80,10 +83,18 @@ class Picture:
         """One plane of numbers at the size of the image; of a palette its indices."""
         from PIL import Image as Pillow
 
-        with Pillow.open(path) as file, Pillow.open(self.path) as image:
-            plane, size = np.asarray(file), image.size
+        with Pillow.open(path) as file:
+            plane = np.asarray(file)
         if plane.ndim != 2:
             raise ValueError(f"{path}: an image with one number for each pixel is expected, not {plane.shape}")
+        return self._as_large(plane, path)
+
+    def _as_large(self, plane: NDArray[Any], path: Path) -> NDArray[Any]:
+        """``plane`` of the file ``path``, which has to be as large as the image."""
+        from PIL import Image as Pillow
+
+        with Pillow.open(self.path) as image:
+            size = image.size
         if plane.shape != size[::-1]:
             raise ValueError(f"{path} is {plane.shape[1]}x{plane.shape[0]}, its image {size[0]}x{size[1]}")
         return plane
@@ -237,12 +248,22 @@ def rgbd(root: Path) -> list[Picture]:
 
 
 def hypersim(root: Path) -> list[Picture]:
-    """Hypersim: images/scene_cam_*_final_preview/frame.*.tonemap.jpg of every scene."""
-    return _below(
+    """Hypersim: images/scene_cam_*_final_preview/frame.*.tonemap.jpg of every scene.
+
+    Depth: scene_cam_*_geometry_hdf5/frame.*.depth_meters.hdf5 beside that folder.
+    """
+    found = _below(
         root,
         list(root.glob("**/scene_cam_*_final_preview/frame.*.tonemap.*")),
         "ai_*/images/scene_cam_*_final_preview/frame.*.tonemap.jpg is expected",
     )
+    return [replace(picture, depth_file=_hypersim_depth(picture.path)) for picture in found]
+
+
+def _hypersim_depth(image: Path) -> Path | None:
+    folder = image.parent.parent / image.parent.name.replace("_final_preview", "_geometry_hdf5")
+    path = folder / f"{image.name.split('.tonemap')[0]}.depth_meters.hdf5"
+    return path if path.is_file() else None
 
 
 def spread(found: Sequence[Picture], count: int | None) -> list[Picture]:

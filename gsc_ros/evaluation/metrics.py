@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gsc_ros.evaluation import distribution
+
 SMALLEST_FOR_MS_SSIM = 161
 
 
@@ -119,12 +121,14 @@ PERCEPTUAL: dict[str, Measure] = {name: partial(_piq, name) for name in ("fsim",
 # Of piq, with networks. Less is better.
 LEARNED: dict[str, Measure] = {name: partial(_learned, name) for name in ("lpips", "dists")}
 MEASURES = ALWAYS | PERCEPTUAL | LEARNED
-LESS_IS_BETTER = ("gmsd", "mdsi", *LEARNED)
+LESS_IS_BETTER = ("gmsd", "mdsi", *LEARNED, *distribution.NAMES)
 
 
 def check(name: str) -> None:
     """Raise ValueError with one line for a measure that is not known, or whose network is not there."""
-    if name not in MEASURES:
-        raise ValueError(f"measure {name!r}: {', '.join(MEASURES)} are known")
-    if name in LEARNED:
+    if name in distribution.NAMES:
+        distribution.network()
+    elif name not in MEASURES:
+        raise ValueError(f"measure {name!r}: {', '.join((*MEASURES, *distribution.NAMES))} are known")
+    elif name in LEARNED:
         _network(name)

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from gsc_ros.evaluation import tasks
+from gsc_ros.evaluation import distribution, tasks
 from gsc_ros.evaluation.bd_rate import curve_of, difference
 from gsc_ros.evaluation.metrics import LESS_IS_BETTER, MEASURES
 
 Row = dict[str, Any]
 TITLES = {
     "psnr": "PSNR", "ms_ssim": "MS-SSIM", "gradient_similarity": "GMS", "gradient_energy": "gradient energy", "fsim": "FSIM",
-    "haarpsi": "HaarPSI", "gmsd": "GMSD", "mdsi": "MDSI", "vsi": "VSI", "lpips": "LPIPS", "dists": "DISTS",
+    "haarpsi": "HaarPSI", "gmsd": "GMSD", "mdsi": "MDSI", "vsi": "VSI", "lpips": "LPIPS", "dists": "DISTS", "fid": "patch FID", "kid": "patch KID",
     "detector_agreement": "detector", "detection_precision": "P", "detection_recall": "R", "detection_map": "mAP50-95",
     "detection_map50": "mAP50", "detection_map75": "mAP75", "depth_delta1": "delta1", "depth_delta2": "delta2",
     "depth_delta3": "delta3", "depth_abs_rel": "AbsRel", "depth_rmse": "RMSE", "depth_rmse_log": "RMSE log",
@@ -48,7 +48,7 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
         for name in (name for name in MEASURES if name in group[0]):
             values = [row[name] for row in group if row[name] is not None]
             line[name] = float(np.mean(values)) if values else None
-        line |= tasks.summarise(group)
+        line |= distribution.summarise(group) | tasks.summarise(group)
         summary.append(line)
     return summary
 
@@ -143,7 +143,7 @@ def bd_table(found: Sequence[Row]) -> str:
 
 
 def _measures(summary: Sequence[Row]) -> list[str]:
-    return [name for name in (*MEASURES, *TASKS) if name in summary[0]]
+    return [name for name in (*MEASURES, *distribution.NAMES, *TASKS) if name in summary[0]]
 
 
 def _cell(row: Row, measure: str) -> str:

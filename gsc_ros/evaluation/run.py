@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gsc_ros.evaluation import codings, metrics
+from gsc_ros.evaluation import codings, distribution, metrics
 from gsc_ros.evaluation.coded import Coding, Setting
 from gsc_ros.evaluation.datasets import Picture
 from gsc_ros.evaluation.metrics import MEASURES
@@ -32,7 +32,7 @@ class Plan:
     """What is measured.
 
     settings  what each codec may spend; channels are those of ours
-    measures  names of :data:`gsc_ros.evaluation.metrics.MEASURES`
+    measures  names of :data:`gsc_ros.evaluation.metrics.MEASURES`, and of :data:`gsc_ros.evaluation.distribution.NAMES`
     tasks     names of tasks (:data:`gsc_ros.evaluation.tasks.NAMES`), each with its model
     match     a codec: the others may spend, on each image, what that one spent on it
     """
@@ -93,6 +93,8 @@ def measure(plan: Plan, codec: str, picture: Picture, spent: Sequence[int] | Non
     code = _coding(codec, max(setting.max_bytes for setting in settings), device())
     tasks = [_task(name, model, device()) for name, model in plan.tasks]
     originals = [task.look(image) for task in tasks]
+    pairwise = [name for name in plan.measures if name in MEASURES]
+    features = distribution.features(image, device()) if len(pairwise) < len(plan.measures) else None
     rows = []
     for index, setting in enumerate(settings):
         allowed = setting if spent is None else replace(setting, max_bytes=spent[index])
@@ -102,7 +104,9 @@ def measure(plan: Plan, codec: str, picture: Picture, spent: Sequence[int] | Non
             "bytes": coded.bytes, "file_bytes": coded.file_bytes,
             "bpp": 8 * coded.bytes / (image.shape[0] * image.shape[1]),
         }  # fmt: skip
-        row |= {name: MEASURES[name](image, coded.picture) for name in plan.measures}
+        row |= {name: MEASURES[name](image, coded.picture) for name in pairwise}
+        if features is not None:
+            row |= distribution.evidence(features, distribution.features(coded.picture, device()))
         for task, original in zip(tasks, originals, strict=True):
             row |= task.compare(picture, original, task.look(coded.picture))
         rows.append({name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()})
