@@ -86,7 +86,10 @@ def test_a_run_with_fid_and_kid(inception, tmp_path, capsys, photograph) -> None
         assert coarse[name] > fine[name] > 0, name
         assert abs(originals[0][name]) < 1e-3 * coarse[name] or name == "kid"
     assert originals[0]["kid"] <= 0  # without the bias of each point's likeness to itself
-    assert "patch FID" in (out / "table.md").read_text() and "patch KID $\\downarrow$" in (out / "table.tex").read_text()
+    assert (
+        "patch FID" in (out / "quality.md").read_text()
+        and "patch KID $\\downarrow$" in (out / "quality.tex").read_text()
+    )
 
 
 def test_without_weights_there_is_one_line(tmp_path, monkeypatch, capsys) -> None:

@@ -158,16 +158,24 @@ def test_a_run_writes_real_bytes_and_goes_on_where_it_was_stopped(photographs, t
     one = next(row for row in images if row["codec"] == "nano" and row["setting"] == "130 B")
     coded = code(datasets.read_file(photographs / one["image"]), Setting(130), "")
     assert coded.bytes == int(one["bytes"])
-    assert (tmp_path / "table.tex").read_text().count(r"\textbf{") >= 2 * 4
-    assert (tmp_path / "curves.svg").stat().st_size > 10_000
-    assert cv2.imread(str(tmp_path / "curves.png")) is not None
-    records = {path: path.stat().st_mtime_ns for path in (tmp_path / "records").iterdir()}
+    assert (tmp_path / "quality.tex").read_text().count(r"\textbf{") >= 2 * 4
+    assert (tmp_path / "quality.svg").stat().st_size > 10_000
+    assert cv2.imread(str(tmp_path / "quality.png")) is not None
+    sheets = sorted((tmp_path / "pictures").iterdir())
+    assert [sheet.stem for sheet in sheets] == sorted(path.stem for path in photographs.iterdir())[:3]
+    assert cv2.imread(str(sheets[0])).shape[1] > 3 * 320  # the original, nano, webp
+    records = {path: path.stat().st_mtime_ns for path in (tmp_path / "records").glob("*.json")}
     lost = min(records)
     lost.unlink()
     assert run(command) == 0
-    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "records").iterdir()}
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "records").glob("*.json")}
     assert after.keys() == records.keys()
     assert [path for path in after if after[path] != records[path]] == [lost]
+    next(path for path in lost.parent.iterdir() if path.is_dir()).joinpath("0.png").unlink()
+    assert run(command) == 0  # a picture that is gone is made again
+    assert all(
+        (tmp_path / "records" / path.stem / "0.png").is_file() for path in lost.parent.iterdir() if path.is_dir()
+    )
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert run([*command, "--measures", "psnr"]) == 0  # another question: nothing of before answers it
     rows = json.loads((tmp_path / "summary.json").read_text())["rows"]

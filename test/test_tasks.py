@@ -291,18 +291,23 @@ def test_one_run_asks_all_three(tmp_path, capsys) -> None:
     ]
     command += ["--tasks", "detection,depth,segmentation", "--out", str(tmp_path / "out")]
     assert run([*command, *(word for name, path in models.items() for word in (f"--{name}", str(path)))]) == 0
-    head, _, *lines = capsys.readouterr().out.splitlines()
-    titles = [cell.strip() for cell in head.split("|")]
-    assert titles[-10:-1] == [
-        "detector", "delta1 (orig.)", "AbsRel (orig.)", "aAcc", "mIoU", "mAcc", "aAcc (orig.)", "mIoU (orig.)", "mAcc (orig.)",
-    ]  # fmt: skip
-    rows = {
-        cells[1].strip(): dict(zip(titles, map(str.strip, cells), strict=True))
-        for cells in (line.split("|") for line in lines[:2])
-    }
+    tables = [table.splitlines() for table in capsys.readouterr().out.strip().split("\n\n")]
+    heads = [[cell.strip() for cell in table[0].split("|")[1:-1]] for table in tables]
+    assert heads[1:] == [
+        ["codec", "setting", "bpp", "detector"],
+        ["codec", "setting", "bpp", "delta1 (orig.)", "AbsRel (orig.)"],
+        ["codec", "setting", "bpp", "aAcc", "mIoU", "mAcc", "aAcc (orig.)", "mIoU (orig.)", "mAcc (orig.)"],
+    ]
+    rows: dict = {"nano": {}, "original": {}}
+    for head, table in zip(heads, tables, strict=True):
+        for line in table[2:]:
+            cells = [cell.strip() for cell in line.split("|")[1:-1]]
+            rows[cells[0]] |= dict(zip(head, cells, strict=True))
     assert rows["original"]["delta1 (orig.)"] == rows["original"]["mIoU (orig.)"] == "1.000"
     assert rows["original"]["bytes, mean"] == "0" and int(rows["nano"]["bytes, mean"]) > 100
     assert float(rows["nano"]["AbsRel (orig.)"]) > 0
+    for task in ("detection", "depth", "segmentation"):
+        assert all((tmp_path / "out" / f"{task}{suffix}").is_file() for suffix in (".md", ".tex", ".png", ".svg"))
 
 
 def test_models_that_are_none_are_told_in_one_line(tmp_path, capsys) -> None:

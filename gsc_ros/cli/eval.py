@@ -46,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--anchor", metavar="CODEC", help="of the BD-rates; the first codec that is not ours by default"
     )
     parser.add_argument("--count", type=int, metavar="N", help="only N images, spread over the dataset")
+    parser.add_argument(
+        "--show", type=int, default=3, metavar="N", help="sheets of the first N images beside what became of them (3)"
+    )
     add_workers(parser, default=os.cpu_count() or 1)
     parser.add_argument(
         "--out", type=Path, default=Path("out/eval"), help="folder of the results; a second call goes on"
@@ -81,7 +84,9 @@ def run(options: argparse.Namespace) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with crew_of(options) as crew, Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("images", total=len(found) * len(codecs))
-        rows = evaluation.run(plan, found, codecs, options.out, crew=crew, done=lambda: bar.advance(task))
+        rows = evaluation.run(
+            plan, found, codecs, options.out, crew=crew, done=lambda: bar.advance(task), show=options.show
+        )
     about = {
         "version": __version__,
         "dataset": options.dataset,
@@ -89,8 +94,7 @@ def run(options: argparse.Namespace) -> None:
         "match": options.match,
         "anchor": anchor,
     }
-    table, rates = report.write(rows, options.out, anchor=anchor, about=about)
-    print("\n\n".join(part for part in (table, rates) if part))
+    print(report.write(rows, options.out, anchor=anchor, about=about))
 
 
 MODELS = {"detection": "detector", "depth": "depth", "segmentation": "segmentation"}  # task -> option

@@ -109,6 +109,14 @@ def is_ours(name: str) -> bool:
     return name not in peers.PEERS and name not in NO_CODECS and "@" not in name
 
 
+def settings(name: str, asked: Sequence[Setting]) -> list[Setting]:
+    """Those of ``asked`` in which the codec ``name`` differs: channels are ours alone, and no codec spends no bytes."""
+    if is_ours(name):
+        return list(asked)
+    found = list(dict.fromkeys(replace(setting, channels=None) for setting in asked))
+    return found[:1] if name in NO_CODECS else found
+
+
 def label(name: str) -> str:
     """What tables call the codec ``name``: of ``NAME@DIR`` the name."""
     return name.split("@", 1)[0]

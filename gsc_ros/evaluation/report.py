@@ -27,7 +27,10 @@ TITLES = {
     "segmentation_aacc": "aAcc", "segmentation_miou": "mIoU", "segmentation_macc": "mAcc",
     "segmentation_aacc_agreed": "aAcc (orig.)", "segmentation_miou_agreed": "mIoU (orig.)", "segmentation_macc_agreed": "mAcc (orig.)",
 }  # fmt: skip
-TASKS = tuple(name for name in TITLES if name.startswith(("detect", "depth", "segmentation")))
+GROUPS = {  # a table and a figure each: what the pictures are like, then what can be seen in them
+    "quality": (*MEASURES, *distribution.NAMES),
+    **{task: tuple(name for name in TITLES if name.startswith(task.removesuffix("ion"))) for task in tasks.NAMES},
+}
 LESS = (*LESS_IS_BETTER, "depth_abs_rel", "depth_rmse", "depth_rmse_log", "depth_abs_rel_agreed")
 CURVES = ("psnr", "ms_ssim")  # of these BD-rates are given
 
@@ -85,43 +88,41 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def markdown(summary: Sequence[Row]) -> str:
-    """The table that goes into documents."""
-    measures = _measures(summary)
-    head = [
-        "codec",
-        "setting",
-        "bytes, mean",
-        "largest",
-        "over budget",
-        "file bytes",
-        "bpp",
-        *(TITLES[m] for m in measures),
-    ]
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+def markdown(summary: Sequence[Row], names: Sequence[str], *, sizes: bool) -> str:
+    """The measures called ``names`` as a table for documents; with ``sizes`` also what was spent, in full."""
+    heads = ["codec", "setting"]
+    heads += ["bytes, mean", "largest", "over budget", "file bytes", "bpp"] if sizes else ["bpp"]
+    heads += [TITLES[name] for name in names]
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in summary:
-        fixed = [
-            row["codec"], row["setting"], f"{row['bytes']:.0f}", str(row["largest"]), f"{row['over']} of {row['images']}",
-            f"{row['file_bytes']:.0f}", f"{row['bpp']:.4f}",
-        ]  # fmt: skip
-        lines.append(f"| {' | '.join([*fixed, *(_cell(row, m) for m in measures)])} |")
+        cells = [row["codec"], row["setting"]]
+        if sizes:
+            cells += [
+                f"{row['bytes']:.0f}",
+                str(row["largest"]),
+                f"{row['over']} of {row['images']}",
+                f"{row['file_bytes']:.0f}",
+            ]
+        cells += [f"{row['bpp']:.4f}", *(_cell(row, name) for name in names)]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def latex(summary: Sequence[Row]) -> str:
+def latex(summary: Sequence[Row], names: Sequence[str]) -> str:
     """The same as a tabular of booktabs; the best of each setting in bold."""
-    measures = _measures(summary)
     heads = ["Codec", "Setting", "Bytes", "bpp"]
-    heads += [f"{TITLES[m]} $\\{'down' if m in LESS else 'up'}arrow$" for m in measures]
+    heads += [f"{TITLES[name]} $\\{'down' if name in LESS else 'up'}arrow$" for name in names]
     lines = [f"\\begin{{tabular}}{{ll{'r' * (len(heads) - 2)}}}", "\\toprule", " & ".join(heads) + r" \\", "\\midrule"]
     for row in summary:
         rivals = [other for other in summary if other["setting"] == row["setting"]]
         cells = [row["codec"], row["setting"].replace(" B", r"\,B"), f"{row['bytes']:.0f}", f"{row['bpp']:.4f}"]
-        for m in measures:
-            values = [other[m] for other in rivals if other.get(m) is not None]
-            best = (min if m in LESS else max)(values) if values else None
-            cells.append(f"\\textbf{{{_cell(row, m)}}}" if best is not None and row[m] == best else _cell(row, m))
-        lines.append(" & ".join(cells) + r" \\")
+        for name in names:
+            values = [other[name] for other in rivals if other.get(name) is not None]
+            best = (min if name in LESS else max)(values) if len(rivals) > 1 and values else None
+            cells.append(
+                f"\\textbf{{{_cell(row, name)}}}" if best is not None and row[name] == best else _cell(row, name)
+            )
+        lines.append(" & ".join(cells).replace("_", r"\_") + r" \\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
 
 
@@ -142,8 +143,10 @@ def bd_table(found: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _measures(summary: Sequence[Row]) -> list[str]:
-    return [name for name in (*MEASURES, *distribution.NAMES, *TASKS) if name in summary[0]]
+def groups(summary: Sequence[Row]) -> dict[str, list[str]]:
+    """What was measured, by table: the likeness of the pictures, and each task."""
+    found = {group: [name for name in names if name in summary[0]] for group, names in GROUPS.items()}
+    return {group: names for group, names in found.items() if names}
 
 
 def _cell(row: Row, measure: str) -> str:
@@ -151,37 +154,38 @@ def _cell(row: Row, measure: str) -> str:
     return "-" if value is None else f"{value:.2f}" if measure in ("psnr", "gradient_energy") else f"{value:.3f}"
 
 
-def plot(summary: Sequence[Row], out: Path) -> None:
-    """Every measure against bits per pixel, a line for each codec: curves.png and curves.svg."""
+def plot(summary: Sequence[Row], names: Sequence[str], path: Path) -> None:
+    """The measures called ``names`` against bits per pixel, a line for each codec, dashed for none at all: ``path``.png and .svg."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    measures = _measures(summary)
-    columns = min(3, len(measures))
-    down = -(-len(measures) // columns)
+    columns = min(3, len(names))
+    down = -(-len(names) // columns)
     figure, axes = pyplot.subplots(down, columns, figsize=(4.6 * columns, 3.6 * down), squeeze=False)
-    for axis, measure in zip(axes.flat, measures, strict=False):
+    for axis, name in zip(axes.flat, names, strict=False):
         for codec in dict.fromkeys(row["codec"] for row in summary):
-            points = sorted(
-                (row["bpp"], row[measure]) for row in summary if row["codec"] == codec and row.get(measure) is not None
-            )
-            if points:
+            found = [row for row in summary if row["codec"] == codec and row.get(name) is not None]
+            if found and not found[0]["bytes"]:
+                axis.axhline(found[0][name], color="grey", linestyle="--", linewidth=1, label=codec)
+            elif found:
+                points = sorted((row["bpp"], row[name]) for row in found)
                 axis.plot(*zip(*points, strict=True), marker="o", markersize=3, linewidth=1, label=codec)
-        axis.set(xlabel="bits per pixel", ylabel=TITLES[measure] + (" (less is better)" if measure in LESS else ""))
+        axis.set(xlabel="bits per pixel", ylabel=TITLES[name] + (" (less is better)" if name in LESS else ""))
         axis.grid(alpha=0.3)
-    for axis in axes.flat[len(measures) :]:
+    for axis in axes.flat[len(names) :]:
         axis.set_visible(False)
-    axes.flat[0].legend(fontsize=7)
+    if axes.flat[0].get_legend_handles_labels()[0]:
+        axes.flat[0].legend(fontsize=7)
     figure.tight_layout()
-    figure.savefig(out / "curves.png", dpi=120)
-    figure.savefig(out / "curves.svg")
+    for suffix in (".png", ".svg"):
+        figure.savefig(path.with_suffix(suffix), dpi=120)
     pyplot.close(figure)
 
 
-def write(rows: Sequence[Row], out: Path, *, anchor: str, about: dict[str, Any]) -> tuple[str, str]:
-    """Everything into ``out``; returns the Markdown of the table and of the BD-rates (empty without any)."""
+def write(rows: Sequence[Row], out: Path, *, anchor: str, about: dict[str, Any]) -> str:
+    """Everything into ``out``; returns the Markdown of the tables."""
     summary, found = summarise(rows), differences(rows, anchor)
     (out / "summary.json").write_text(json.dumps({"about": about, "rows": summary, "bd": found}, indent=1) + "\n")
     for name, lines in (("images.csv", rows), ("summary.csv", summary), ("bd.csv", found)):
@@ -193,8 +197,13 @@ def write(rows: Sequence[Row], out: Path, *, anchor: str, about: dict[str, Any])
                 writer = csv.DictWriter(file, list(names), extrasaction="ignore")
                 writer.writeheader()
                 writer.writerows(lines)
-    table, rates = markdown(summary), bd_table(found) if found else ""
-    (out / "table.md").write_text("\n\n".join(part for part in (table, rates) if part) + "\n")
-    (out / "table.tex").write_text(latex(summary) + "\n")
-    plot(summary, out)
-    return table, rates
+    tables: list[str] = []
+    for group, names_of_it in groups(summary).items():
+        tables.append(markdown(summary, names_of_it, sizes=not tables))
+        (out / f"{group}.md").write_text(tables[-1] + "\n")
+        (out / f"{group}.tex").write_text(latex(summary, names_of_it) + "\n")
+        plot(summary, names_of_it, out / group)
+    if found:
+        tables.append(bd_table(found))
+        (out / "bd.md").write_text(tables[-1] + "\n")
+    return "\n\n".join(tables)

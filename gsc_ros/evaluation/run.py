@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gsc_ros.evaluation import codings, distribution, metrics
+from gsc_ros.evaluation import codings, distribution, gallery, metrics
 from gsc_ros.evaluation.coded import Coding, Setting
 from gsc_ros.evaluation.datasets import Picture
 from gsc_ros.evaluation.metrics import MEASURES
@@ -84,11 +84,11 @@ def _task(name: str, model: Path, device: str) -> Task:
     return load_task(name, model, device)
 
 
-def measure(plan: Plan, codec: str, picture: Picture, spent: Sequence[int] | None = None) -> list[Row]:
-    """One row for each setting; ``spent`` bytes take the place of the settings' own."""
-    settings = list(plan.settings)
-    if not codings.is_ours(codec):  # channels are ours alone
-        settings = list(dict.fromkeys(replace(setting, channels=None) for setting in settings))
+def measure(
+    plan: Plan, codec: str, picture: Picture, spent: Sequence[int] | None = None, record: Path | None = None
+) -> list[Row]:
+    """One row for each setting; ``spent`` bytes take the place of the settings' own. With ``record`` the pictures are kept beside it."""
+    settings = codings.settings(codec, plan.settings)
     image = picture.read()
     code = _coding(codec, max(setting.max_bytes for setting in settings), device())
     tasks = [_task(name, model, device()) for name, model in plan.tasks]
@@ -100,7 +100,8 @@ def measure(plan: Plan, codec: str, picture: Picture, spent: Sequence[int] | Non
         allowed = setting if spent is None else replace(setting, max_bytes=spent[index])
         coded = code(image, allowed, picture.path.stem)
         row: Row = {
-            "codec": codings.label(codec), "setting": setting.name, "image": picture.name, "budget": setting.max_bytes, "channels": setting.channels,
+            "codec": codings.label(codec), "setting": setting.name if coded.bytes else "-", "image": picture.name,
+            "budget": setting.max_bytes, "channels": setting.channels,
             "bytes": coded.bytes, "file_bytes": coded.file_bytes,
             "bpp": 8 * coded.bytes / (image.shape[0] * image.shape[1]),
         }  # fmt: skip
@@ -109,6 +110,8 @@ def measure(plan: Plan, codec: str, picture: Picture, spent: Sequence[int] | Non
             row |= distribution.evidence(features, distribution.features(coded.picture, device()))
         for task, original in zip(tasks, originals, strict=True):
             row |= task.compare(picture, original, task.look(coded.picture))
+        if record is not None:
+            gallery.keep(record, index, coded.picture)
         rows.append({name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()})
     return rows
 
@@ -121,8 +124,13 @@ def run(
     *,
     crew: Workers,
     done: Callable[[], None],
+    show: int = 0,
 ) -> list[Row]:
-    """Every row, in the order of codecs and images; what ``out`` holds already is read from there."""
+    """Every row, in the order of codecs and images; what ``out`` holds already is read from there.
+
+    Of the first ``show`` images ``out``/pictures gets sheets.
+    """
+    shown = pictures[:show]
     folder = out / "records"
     folder.mkdir(parents=True, exist_ok=True)
     paths = {
@@ -130,11 +138,18 @@ def run(
     }
     # A codec that others are matched to goes first.
     for codec in sorted(codecs, key=lambda codec: codec != plan.match):
-        missing = [picture for picture in pictures if not paths[codec, picture.name].is_file()]
+        missing = [
+            picture
+            for picture in pictures
+            if not (path := paths[codec, picture.name]).is_file() or (picture in shown and not gallery.kept(path))
+        ]
         for _ in range(len(pictures) - len(missing)):
             done()
         allowed = [_spent(plan, codec, paths, picture) for picture in missing]
-        work = [(plan, codec, picture, spent) for picture, spent in zip(missing, allowed, strict=True)]
+        work = [
+            (plan, codec, picture, spent, paths[codec, picture.name] if picture in shown else None)
+            for picture, spent in zip(missing, allowed, strict=True)
+        ]
         try:
             for picture, rows in zip(missing, crew.stream(measure, work), strict=True):
                 path = paths[codec, picture.name]
@@ -144,6 +159,10 @@ def run(
                 done()
         except WorkerDiedError as error:
             raise ValueError(f"{error}; what was measured is kept in {out}, the same command goes on there") from error
+    columns = [codec for codec in codecs if codec != "original"]
+    for picture in shown:
+        records = [paths[codec, picture.name] for codec in columns]
+        gallery.sheet(picture, records, [codings.is_ours(codec) for codec in columns], out / "pictures")
     return [row for codec in codecs for p in pictures for row in json.loads(paths[codec, p.name].read_text())]
 
 
