@@ -33,7 +33,7 @@ from gsc_ros.frame import (
     TextMode,
 )
 
-VERSION = 4
+VERSION = 5
 MAX_PACKET = 65_535
 SIZES = (
     (0, 0),

@@ -26,9 +26,10 @@ from gsc_ros.latents.selection import ranking, ssim_scores
 from gsc_ros.memory import Remembered
 
 COMFORTABLE_PIXELS = 1 << 20  # frames above this many pixels are coded at a smaller scale
-SMALL_PIXELS = 640 * 512  # up to so many a frame may be coded at twice its size
+SMALL_PIXELS = 640 * 512  # up to so many a frame may be coded at twice its size where that looks better,
+TWICE_PIXELS = 1 << 19  # up to so many where bytes are left over: it takes half a second
 NOT_FARTHER = 10**0.03  # twice the size is refused where it costs 0.3 dB: smooth views lose their brightness there
-REFINED = 8  # where later frames refine this one, twice the size pays from so many levels earlier
+REFINED = 8  # where later frames refine a small one, twice the size pays from so many levels earlier
 LEVELS_OF_HALF = 3  # at half the scale, 3 levels are worth one
 REFERENCE_BYTES = 3  # what naming another frame takes in the head
 
@@ -99,8 +100,10 @@ class ChannelChooser:
     def _pays_twice(self, pixels: int, level: int, wish: ChannelWish) -> bool:
         """Whether a frame whose bytes afford ``level`` at its own size may be better coded at twice that."""
         finest = self._latents.finest_level
-        if finest is None or wish.max_bytes is None or pixels > SMALL_PIXELS:
+        if finest is None or wish.max_bytes is None or pixels > TWICE_PIXELS:
             return False
+        if pixels > SMALL_PIXELS:
+            return level == self._latents.levels - 1
         return level >= finest - (REFINED if wish.memory else 0)
 
     def _error(self, image: NDArray[np.uint8], choice: Choice, scale: int) -> float:

@@ -80,7 +80,7 @@ def packet_fields(packet: bytes) -> dict:
             if byte < 128:
                 return value
 
-    assert packet[0] >> 4 == 4
+    assert packet[0] >> 4 == 5
     take(2)
     sequence = take(2)
     code = take(1)
@@ -237,7 +237,18 @@ def channels_of(
         rows, columns = -(-height // 64) * times, -(-width // 64) * times
         net = {
             name: arrays[f"grid{grid}.{name}"]
-            for name in ("across", "within", "bias", "second", "condition", "out", "out_bias")
+            for name in (
+                "across",
+                "within",
+                "place",
+                "bias",
+                "second",
+                "condition",
+                "middle",
+                "middle_bias",
+                "out",
+                "out_bias",
+            )
         }
         earlier = {
             j: plane
@@ -261,10 +272,13 @@ def channels_of(
                 }
                 past = {j: [at(e, y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)] for j, e in seen.items()}
                 around = [at(first_pass, y + dy, x + dx) for dy, dx in ring]
+                down, across = (128 * y + 64) // rows - 64, (128 * x + 64) // columns - 64
+                place = [down, abs(across), down * down >> 6, across * across >> 6]
                 hidden = []
                 for k in range(len(net["bias"][own])):
                     value = net["bias"][own][k] + net["condition"][own][k][fields["level"]]
                     value += sum(net["condition"][own][k][32 + j] for j in fields["ids"])
+                    value += sum(w * p for w, p in zip(net["place"][own][k], place, strict=True)) // 64
                     if before is not None:
                         value += net["condition"][own][k][52 + before[0]["level"]]
                         value += net["condition"][own][k][84 + fields["activity"]]
@@ -280,6 +294,10 @@ def channels_of(
                             w * s for w, s in zip(net["within"][own][k], around, strict=True)
                         )
                     hidden.append(min(max(value, 0), 1 << 28))
+                hidden = [
+                    min(max((b + sum(w * h for w, h in zip(row, hidden, strict=True))) >> 12, 0), 1 << 28)
+                    for b, row in zip(net["middle_bias"][own], net["middle"][own], strict=True)
+                ]
                 mu, scale = (
                     b + sum(w * h for w, h in zip(out, hidden, strict=True))
                     for b, out in zip(net["out_bias"][own], net["out"][own], strict=True)

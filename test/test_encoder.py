@@ -177,8 +177,8 @@ def test_a_small_frame_with_bytes_to_spare_is_coded_at_twice_its_size_and_looks_
 
 def test_a_frame_that_is_large_or_has_few_bytes_keeps_its_size(encoder, photograph) -> None:
     small = cv2.resize(photograph, (320, 240), interpolation=cv2.INTER_AREA)
-    large = cv2.resize(photograph, (800, 600), interpolation=cv2.INTER_CUBIC)
-    for image, size in ((small, 80), (large, 2000)):
+    large = cv2.resize(photograph, (1024, 768), interpolation=cv2.INTER_CUBIC)
+    for image, size in ((small, 80), (large, 3000)):
         frame = encoder.for_another_camera().encode(image, EncodeSettings(caption_mode="off", max_bytes=size)).frame
         assert frame.scale == 1
 

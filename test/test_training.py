@@ -6,11 +6,13 @@ import dataclasses
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
 from gsc_ros.training import checkpoint
 from gsc_ros.training import codec as codec_stage
+from gsc_ros.training import context as context_stage
 from gsc_ros.training import flow as flow_stage
 from gsc_ros.training import memory as memory_stage
 
@@ -172,6 +174,51 @@ def test_the_shipped_flow_reduces_the_error_of_a_noisy_residual(encoder, decoder
         predicted = network(z, t, guidance)
     assert (predicted - residual).square().mean() < 0.5 * (z - residual).square().mean()
     assert (predicted - residual).square().mean() < residual.square().mean()
+
+
+def test_the_context_stage_learns_resumes_and_exports(encoder, images, tmp_path, photograph) -> None:
+    import shutil
+
+    from gsc_ros.latents.nano import NanoLatents
+    from gsc_ros.training.export import export_context
+
+    codec = encoder.latents.codec
+    config = context_stage.ContextTraining(images=images, out=tmp_path / "a", steps=150, batch=4, learning_rate=3e-3)
+    losses: list[float] = []
+    trained = context_stage.train(config, codec, lambda step, figures: losses.append(figures["loss"]))
+    assert losses[-1] < 0.7 * losses[0]
+    (tmp_path / "b").mkdir()
+    shutil.copy(tmp_path / "a" / "context.pt", tmp_path / "b" / "context.pt")
+    resumed = context_stage.train(dataclasses.replace(config, out=tmp_path / "b"), codec, lambda step, figures: None)
+    assert torch.equal(weights(trained), weights(resumed))
+    shutil.copy(encoder.profile.weights / "codec.safetensors", tmp_path)
+    latents = export_context(tmp_path / "a" / "context.pt", images, tmp_path, views=2)
+    assert torch.equal(weights(latents.codec.context), weights(trained.half().float()))
+    planes = latents.analyse(latents.tensor(photograph[:256, :320]))
+    symbols = latents.quantise(planes, 12)
+    data = latents.coder.encode(symbols, 12, 512, 640)
+    assert all(
+        (plane == symbols[c]).all() for c, plane in latents.coder.decode(data, list(symbols), 12, 512, 640).items()
+    )
+    # The transforms are the ones that were there; the shipped context model knows more than this one.
+    shipped = NanoLatents.load(encoder.profile.weights)
+    assert torch.equal(weights(latents.codec.analysis), weights(shipped.codec.analysis))
+    assert len(shipped.coder.encode(symbols, 12, 512, 640)) < len(data)
+
+
+def test_whole_photographs_keep_their_places(encoder, images) -> None:
+    """Latents of a group are those of the photographs, padded as frames are."""
+    from gsc_ros.latents.geometry import Geometry
+    from gsc_ros.training.images import image_files, read_rgb
+
+    codec, latents = encoder.latents.codec, encoder.latents
+    odd = read_rgb(image_files(images)[0])[:150, :230]
+    (group,) = context_stage.latents(codec, iter([odd]), "cpu")
+    padded = np.pad(odd, ((0, 10), (0, 26), (0, 0)), mode="edge")
+    planes = latents.analyse(latents.tensor(padded))
+    assert group.rest.shape[2:] == latents.layout.grid(1, 300, 460) == planes[4].shape
+    assert np.allclose(group.rest[0].numpy(), np.stack([planes[c] for c in range(4, 20)]), atol=1e-4)
+    assert Geometry(300, 460, 1).working(latents.layout) == padded.shape[:2]
 
 
 def test_context_with_memory_starts_as_the_one_without(encoder) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gsc_ros import budget as fitting
 from gsc_ros.bitstream import pack, subset_bytes
-from gsc_ros.choice import SMALL_PIXELS
+from gsc_ros.choice import TWICE_PIXELS
 from gsc_ros.decoder import Decoder, DecodeSettings
 from gsc_ros.encoder import Encoder, EncodeSettings
 from gsc_ros.evaluation.metrics import SMALLEST_FOR_MS_SSIM, ms_ssim
@@ -68,7 +68,7 @@ def exhaustive(latents: NanoLatents, encoder: Encoder, image: Image, budget: int
         encoder.for_another_camera().encode(image, EncodeSettings(max_bytes=24, caption_mode="off")).frame, channels=b""
     )
     for scale in SCALES:
-        if scale == 0 and image.shape[0] * image.shape[1] > SMALL_PIXELS:
+        if scale == 0 and image.shape[0] * image.shape[1] > TWICE_PIXELS:
             continue  # the encoder never does it: too slow
         geometry = Geometry(image.shape[0], image.shape[1], scale)
         small = geometry.shrink(image, latents.layout)

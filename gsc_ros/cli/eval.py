@@ -73,6 +73,8 @@ def run(options: argparse.Namespace) -> None:
         settings=settings, measures=tuple(options.measures.split(",")), tasks=_tasks(options), match=options.match,
     )  # fmt: skip
     plan.check(codecs)
+    if options.show < 0:
+        raise UsageError(f"--show {options.show}: at least 0")
     found = pictures(options.dataset, options.root)
     # Results below the images are not images of the dataset.
     found = [picture for picture in found if not picture.path.resolve().is_relative_to(options.out.resolve())]

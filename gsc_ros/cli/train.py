@@ -26,12 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=Path, help="folder of training images, in place of the one in the config")
     parser.add_argument("--out", type=Path, help="folder of checkpoints and curves, in place of the one in the config")
     parser.add_argument("--export", type=Path, help="write the profile's files to this folder when the stages are done")
-    parser.add_argument("--stage", choices=["codec", "flow", "memory", "text", "cache", "train", "all"], default="all")
+    parser.add_argument(
+        "--stage", choices=["codec", "context", "flow", "memory", "text", "cache", "train", "all"], default="all"
+    )
     parser.add_argument("--steps", type=int, help="number of steps of each stage, in place of those in the config")
     parser.add_argument("--device", default=None, help="cpu or cuda; the default is cuda where there is one")
 
 
-STAGES = {"nano": ("codec", "flow", "memory", "text", "all"), "control": ("cache", "train", "all")}
+STAGES = {"nano": ("codec", "context", "flow", "memory", "text", "all"), "control": ("cache", "train", "all")}
 
 
 def run(options: argparse.Namespace) -> None:
@@ -65,6 +67,17 @@ def train_nano(options: argparse.Namespace) -> None:
         from gsc_ros.training.export import export_codec
 
         export_codec(out / "codec.pt", images, export)
+    if options.stage in ("context", "all"):
+        from gsc_ros.latents.nano import NanoLatents
+        from gsc_ros.training import context
+        from gsc_ros.training.export import export_context
+
+        context.train(
+            settings(context.ContextTraining, config.get("context", {}), common),
+            NanoLatents.load_codec(export),
+            curves(out / "curves" / "context"),
+        )
+        export_context(out / "context.pt", images, export)
     if options.stage in ("flow", "all"):
         from gsc_ros.latents.nano import NanoLatents
         from gsc_ros.training import flow

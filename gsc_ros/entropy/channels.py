@@ -31,6 +31,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 UNIT = 12  # weights are integers in units of 2**-UNIT
 FINE = 3  # location and log scale are taken in units of 2**-FINE
+PLACES = 4  # what a symbol is told of its place: see places()
 SCALES = 45  # log scales -2.5 .. 3.0 in eighths
 LOWEST_SCALE = -20  # -2.5 in eighths
 REACH = 16  # distances beyond +-(REACH - 1) are escaped
@@ -65,12 +66,12 @@ class ChannelError(CoderError):
 
 @dataclass(frozen=True)
 class GridTables:
-    """The integer network of one grid with C channels, E earlier (coarser) ones and K hidden units each.
+    """The integer network of one grid with C channels, E earlier (coarser) ones and K units in each of two hidden layers.
 
     ``across`` (C,K,E+C,9) weighs the 3x3 neighbourhoods, ``within`` (C,K,12) the checkerboard
-    ring of the own channel, ``bias`` (C,K), ``second`` (C,K) is added in the second pass,
-    ``condition`` (C,K,levels+N) the quality level and the channels sent, ``out`` (C,2,K) and
-    ``out_bias`` (C,2) give location and log scale. With memory ``condition`` goes on with the
+    ring of the own channel, ``place`` (C,K,4) where in the frame the symbol is, ``bias`` (C,K), ``second`` (C,K) is added
+    in the second pass, ``condition`` (C,K,levels+N) the quality level and the channels sent. ``middle`` (C,K,K) and
+    ``middle_bias`` (C,K) are the second layer, ``out`` (C,2,K) and ``out_bias`` (C,2) give location and log scale. With memory ``condition`` goes on with the
     earlier frame's level and the class of change, and ``reference`` (C,K,E+C,9) weighs what that frame lets one expect.
     Without ``across`` every channel stands alone: ``condition`` (C,K,levels) is the quality level and nothing else.
     """
@@ -79,6 +80,9 @@ class GridTables:
     bias: NDArray[np.int32]
     second: NDArray[np.int32]
     condition: NDArray[np.int32]
+    place: NDArray[np.int32]
+    middle: NDArray[np.int32]
+    middle_bias: NDArray[np.int64]
     out: NDArray[np.int32]
     out_bias: NDArray[np.int64]
     across: NDArray[np.int32] | None = None
@@ -87,12 +91,14 @@ class GridTables:
     def check(self) -> None:
         """Raise ChannelError unless every sum the network can form stays below 2**53."""
         reach = WIDEST * np.abs(self.within).sum(axis=2, dtype=np.int64).max()
+        reach += 64 * np.abs(self.place).sum(axis=2, dtype=np.int64).max()
         if self.across is not None:
             reach += WIDEST * np.abs(self.across).sum(axis=(2, 3), dtype=np.int64).max()
         if self.reference is not None:
             reach += 8 * WIDEST * np.abs(self.reference).sum(axis=(2, 3), dtype=np.int64).max()
+        middle = np.abs(self.middle).sum(axis=2, dtype=np.int64).max() * HIDDEN_LIMIT + np.abs(self.middle_bias).max()
         final = np.abs(self.out).sum(axis=2, dtype=np.int64).max() * HIDDEN_LIMIT + np.abs(self.out_bias).max()
-        if max(float(reach), float(final)) >= 2**52:
+        if max(float(reach), float(middle), float(final)) >= 2**52:
             raise ChannelError("the context tables hold weights so large that their sums are not exact")
 
 
@@ -109,10 +115,15 @@ class ChannelTables:
         arrays = load_file(path)
         names = [field.name for field in fields(GridTables)]
         count = 1 + max(int(key[4]) for key in arrays if key.startswith("grid"))
-        grids = tuple(
-            GridTables(**{name: arrays[f"grid{i}.{name}"] for name in names if f"grid{i}.{name}" in arrays})
-            for i in range(count)
-        )
+        try:
+            grids = tuple(
+                GridTables(**{name: arrays[f"grid{i}.{name}"] for name in names if f"grid{i}.{name}" in arrays})
+                for i in range(count)
+            )
+        except TypeError as error:
+            raise ChannelError(
+                f"{path}: tables of another version of this package ({error}): train or calibrate them with this one"
+            ) from error
         for grid in grids:
             grid.check()
         steps = arrays["steps"].astype(np.int64) if "steps" in arrays else None
@@ -329,7 +340,8 @@ class ChannelCoder:
         grid = self.tables.grids[group]
         own = channel - self._layout.first(group)
         rows, columns = plane.shape
-        hidden = np.repeat((grid.bias[own] + grid.condition[own] @ condition)[:, None], rows * columns, axis=1)
+        hidden = np.floor(grid.place[own].astype(np.float64) @ places(rows, columns) / 64)
+        hidden += (grid.bias[own] + grid.condition[own] @ condition)[:, None]
         # Channel ids count through the grids, so an id is the index among this network's inputs too.
         useful = [c for c, patch in patches.items() if c < channel and patch.any()]
         if useful and grid.across is not None:
@@ -349,6 +361,8 @@ class ChannelCoder:
                 ring = np.stack([padded[chosen_rows + 2 + dy, chosen_columns + 2 + dx] for dy, dx in _RING])
                 local = local + grid.second[own][:, None] + grid.within[own].astype(np.float64) @ ring
             local = np.clip(local, 0.0, HIDDEN_LIMIT)
+            local = np.floor((grid.middle[own].astype(np.float64) @ local + grid.middle_bias[own][:, None]) / 2**UNIT)
+            local = np.clip(local, 0.0, HIDDEN_LIMIT)
             mu, log_scale = (grid.out[own].astype(np.float64) @ local + grid.out_bias[own][:, None]).astype(np.int64)
             half = 1 << (2 * UNIT - FINE - 1)
             eighths = np.clip((mu + half) >> (2 * UNIT - FINE), -8 * WIDEST, 8 * WIDEST)
@@ -358,6 +372,17 @@ class ChannelCoder:
                 (chosen_rows, chosen_columns),
                 Coded(channel=channel, rows=scale * 8 + (eighths - 8 * center + 4), center=center),
             )
+
+
+@cache
+def places(rows: int, columns: int) -> Exact:
+    """Where every symbol of a grid is, in 64ths of half the frame: down, how far from the middle across, and their squares; (4, rows*columns).
+
+    Frames are mostly upright and lit from above, and less is known of a symbol at an edge.
+    """
+    down, across = ((128 * np.arange(size) + 64) // size - 64 for size in (rows, columns))
+    features = np.broadcast_arrays(down[:, None], np.abs(across)[None], down[:, None] ** 2 >> 6, across[None] ** 2 >> 6)
+    return np.stack(features).reshape(PLACES, -1).astype(np.float64)
 
 
 def _finer(plane: Integers) -> Integers:

@@ -2,9 +2,9 @@
 
 Channels are coded in the order of their ids, each in two passes over a checkerboard. A symbol
 sees the 3x3 neighbourhood of every earlier channel and, in the second pass, the twelve nearest
-symbols of its own channel that the first pass has sent. With memory it also sees the 3x3
-neighbourhood of every channel of an earlier frame that both ends hold. Two small layers turn
-these integers into the location mu and the scale of a discretised logistic distribution.
+symbols of its own channel that the first pass has sent; and it knows its place in the frame. With
+memory it also sees the 3x3 neighbourhood of every channel of an earlier frame that both ends hold. Two
+hidden layers turn these integers into the location mu and the scale of a discretised logistic distribution.
 
 This is the float form that is trained; :mod:`gsc_ros.entropy.channels` runs the same network in
 integers, so that both ends of the link agree to the last bit on every machine.
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gsc_ros.entropy.channels import ACTIVITIES
+from gsc_ros.entropy.channels import ACTIVITIES, PLACES, places
 from gsc_ros.latents.layout import LatentLayout
 from gsc_ros.latents.transform import zeroed
 
-HIDDEN = 16
+HIDDEN = 32
 MIN_LOG_SCALE, MAX_LOG_SCALE = -2.5, 3.0
 
 
@@ -60,6 +60,8 @@ class GridContext(nn.Module):
         self.within = nn.Conv2d(channels, channels * hidden, 5, padding=2, groups=channels)
         self.condition = nn.Linear(conditions, channels * hidden)
         self.second = nn.Parameter(torch.zeros(channels * hidden, 1, 1))
+        self.place = nn.Conv2d(PLACES, channels * hidden, 1, bias=False)
+        self.middle = nn.Conv2d(channels * hidden, channels * hidden, 1, groups=channels)
         self.out = nn.Conv2d(channels * hidden, 2 * channels, 1, groups=channels)
         self.across_mask: Tensor
         self.within_mask: Tensor
@@ -71,6 +73,7 @@ class GridContext(nn.Module):
             if self.across is not None:
                 self.across.weight.mul_(0.3)
             self.within.weight.mul_(0.3)
+            self.place.weight.mul_(0.3)
             self.out.weight.mul_(0.3)
 
     def forward(
@@ -80,7 +83,9 @@ class GridContext(nn.Module):
 
         ``reference`` (B,earlier+channels,r,c): the earlier frame's y_hat in steps of the present level.
         """
-        hidden = self.condition(condition)[:, :, None, None]
+        rows, columns = symbols.shape[2:]
+        place = torch.from_numpy(places(rows, columns)).to(symbols).div(64).view(1, PLACES, rows, columns)
+        hidden = self.condition(condition)[:, :, None, None] + self.place(place)
         if self.across is not None:
             inputs = symbols if earlier is None else torch.cat([earlier, symbols], dim=1)
             hidden = hidden + F.conv2d(inputs, self.across.weight * self.across_mask, self.across.bias, padding=1)
@@ -90,8 +95,8 @@ class GridContext(nn.Module):
         within = F.conv2d(
             symbols, self.within.weight * self.within_mask, self.within.bias, padding=2, groups=self.channels
         )
-        hidden = hidden + checkerboard(*symbols.shape[2:], device=symbols.device) * (within + self.second)
-        mu, log_scale = self.out(F.relu(hidden)).unflatten(1, (self.channels, 2)).unbind(2)
+        hidden = hidden + checkerboard(rows, columns, device=symbols.device) * (within + self.second)
+        mu, log_scale = self.out(F.relu(self.middle(F.relu(hidden)))).unflatten(1, (self.channels, 2)).unbind(2)
         return mu, log_scale.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
 
 

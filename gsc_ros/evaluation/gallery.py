@@ -19,11 +19,12 @@ from gsc_ros.sources import read_file
 INCHES, DOTS = 3.6, 120  # of one picture's width; to an inch
 
 
-def keep(record: Path, index: int, picture: Image) -> None:
-    """The ``picture`` at the setting number ``index``, beside its ``record``."""
+def keep(record: Path, pictures: Sequence[Image]) -> None:
+    """The ``pictures`` of all settings, beside their ``record``."""
     folder = record.with_suffix("")
-    folder.mkdir(exist_ok=True)
-    cv2.imwrite(str(folder / f"{index}.png"), picture[:, :, ::-1])
+    for index, picture in enumerate(pictures):
+        folder.mkdir(exist_ok=True)
+        cv2.imwrite(str(folder / f"{index}.png"), picture[:, :, ::-1])
 
 
 def kept(record: Path) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gsc_ros.evaluation import codings, distribution, gallery, metrics
-from gsc_ros.evaluation.coded import Coding, Setting
+from gsc_ros.evaluation.coded import Coding, Image, Setting
 from gsc_ros.evaluation.datasets import Picture
 from gsc_ros.evaluation.metrics import MEASURES
 from gsc_ros.evaluation.tasks import Task
@@ -84,10 +84,18 @@ def _task(name: str, model: Path, device: str) -> Task:
     return load_task(name, model, device)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What one codec made of one image: a row for each setting, and the pictures where they are to be shown."""
+
+    rows: list[Row]
+    pictures: list[Image]
+
+
 def measure(
-    plan: Plan, codec: str, picture: Picture, spent: Sequence[int] | None = None, record: Path | None = None
-) -> list[Row]:
-    """One row for each setting; ``spent`` bytes take the place of the settings' own. With ``record`` the pictures are kept beside it."""
+    plan: Plan, codec: str, picture: Picture, spent: Sequence[int] | None = None, show: bool = False
+) -> Measured:
+    """Runs on a worker. ``spent`` bytes take the place of the settings' own."""
     settings = codings.settings(codec, plan.settings)
     image = picture.read()
     code = _coding(codec, max(setting.max_bytes for setting in settings), device())
@@ -95,7 +103,7 @@ def measure(
     originals = [task.look(image) for task in tasks]
     pairwise = [name for name in plan.measures if name in MEASURES]
     features = distribution.features(image, device()) if len(pairwise) < len(plan.measures) else None
-    rows = []
+    rows, pictures = [], []
     for index, setting in enumerate(settings):
         allowed = setting if spent is None else replace(setting, max_bytes=spent[index])
         coded = code(image, allowed, picture.path.stem)
@@ -110,10 +118,10 @@ def measure(
             row |= distribution.evidence(features, distribution.features(coded.picture, device()))
         for task, original in zip(tasks, originals, strict=True):
             row |= task.compare(picture, original, task.look(coded.picture))
-        if record is not None:
-            gallery.keep(record, index, coded.picture)
+        if show:
+            pictures.append(coded.picture)
         rows.append({name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()})
-    return rows
+    return Measured(rows, pictures)
 
 
 def run(
@@ -147,14 +155,14 @@ def run(
             done()
         allowed = [_spent(plan, codec, paths, picture) for picture in missing]
         work = [
-            (plan, codec, picture, spent, paths[codec, picture.name] if picture in shown else None)
-            for picture, spent in zip(missing, allowed, strict=True)
+            (plan, codec, picture, spent, picture in shown) for picture, spent in zip(missing, allowed, strict=True)
         ]
         try:
-            for picture, rows in zip(missing, crew.stream(measure, work), strict=True):
+            for picture, measured in zip(missing, crew.stream(measure, work), strict=True):
                 path = paths[codec, picture.name]
+                gallery.keep(path, measured.pictures)
                 partial = path.with_suffix(".partial")
-                partial.write_text(json.dumps(rows))
+                partial.write_text(json.dumps(measured.rows))
                 partial.replace(path)
                 done()
         except WorkerDiedError as error:

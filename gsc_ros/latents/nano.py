@@ -58,15 +58,23 @@ class NanoLatents(QuantisedLatents):
     @classmethod
     def load(cls, folder: Path, *, device: str = "cpu") -> NanoLatents:
         """Weights from ``codec.safetensors``, tables from ``channels.safetensors`` and ``memory.safetensors`` in ``folder``."""
-        codec = NanoCodec()
-        codec.load_state_dict({name: value.float() for name, value in load_file(folder / "codec.safetensors").items()})
         memory = folder / "memory.safetensors"
         return cls(
-            codec,
+            cls.load_codec(folder),
             ChannelTables.load(folder / "channels.safetensors"),
             ChannelTables.load(memory) if memory.is_file() else None,
             device=device,
         )
+
+    @staticmethod
+    def load_codec(folder: Path) -> NanoCodec:
+        """The codec of ``codec.safetensors`` in ``folder``; ValueError where it is of another shape than this version's."""
+        codec, path = NanoCodec(), folder / "codec.safetensors"
+        try:
+            codec.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+        except RuntimeError as error:  # a page of names and shapes
+            raise ValueError(f"{path} holds a codec of another shape than this version's") from error
+        return codec
 
     def analyse(self, x: Tensor) -> Planes:
         with torch.inference_mode():

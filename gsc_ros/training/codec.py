@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from gsc_ros.latents.codec import NanoCodec
+from gsc_ros.latents.nano import NanoLatents
 from gsc_ros.training import loop
 from gsc_ros.training.images import CropSource
 from gsc_ros.training.initialise import principal_components
@@ -81,11 +81,7 @@ def train(config: CodecTraining, report: loop.Report) -> NanoCodec:
     if config.start is None:
         principal_components(codec, source)
     else:
-        path = Path(config.start) / "codec.safetensors"
-        try:
-            codec.load_state_dict(load_file(path))
-        except RuntimeError as error:  # a page of names and shapes
-            raise ValueError(f"start: {path} holds a codec of another shape than this version's") from error
+        codec = NanoLatents.load_codec(Path(config.start))
 
     def step_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         generator = loop.generator_of(config, step)

@@ -82,20 +82,32 @@ def export_codec(checkpoint_path: Path, images: Path, out: Path, *, views: int =
     """Write the files of the codec, its tables and its confidence; returns the latents as they will be loaded."""
     codec = averaged(checkpoint_path, "average", NanoCodec())
     assert isinstance(codec, NanoCodec)
-    half_precision(codec, out / "codec.safetensors")
-    tables = quantise(codec.context.grid64, codec.context.grid32)
-    tables.save(out / "channels.safetensors")
-    latents = NanoLatents.load(out)
+    latents = NanoLatents(codec, quantise(codec.context.grid64, codec.context.grid32))
     codec.gain.copy_(measure_gain(latents, images, latents.levels // 2))
     half_precision(codec, out / "codec.safetensors")
-    fit_tables(latents, tables, images, views=views).save(out / "channels.safetensors")
-    latents = NanoLatents.load(out)
+    latents = export_tables(codec, images, out, views=views)
     padded = (
         _padded(view, Geometry(2 * view.shape[0], 2 * view.shape[1], 1), latents)
         for view in training_views(images, views)
     )
     confidence.fit(latents, padded).save(out)
     return latents
+
+
+def export_tables(codec: NanoCodec, images: Path, out: Path, *, views: int) -> NanoLatents:
+    """Write ``channels.safetensors``: the codec's context model in integers; returns the latents as they will be loaded."""
+    tables = quantise(codec.context.grid64, codec.context.grid32)
+    fit_tables(NanoLatents(codec, tables), tables, images, views=views).save(out / "channels.safetensors")
+    return NanoLatents.load(out)
+
+
+def export_context(checkpoint_path: Path, images: Path, out: Path, *, views: int = 400) -> NanoLatents:
+    """Put the context model of the checkpoint in the place of the codec's in ``out``; returns the latents as they will be loaded."""
+    codec = NanoLatents.load_codec(out)
+    context = averaged(checkpoint_path, "average", ContextModel(codec.layout, codec.levels))
+    codec.context.load_state_dict(context.state_dict())
+    half_precision(codec, out / "codec.safetensors")
+    return export_tables(codec, images, out, views=views)
 
 
 def fit_tables(latents: NanoLatents, tables: ChannelTables, images: Path, *, views: int) -> ChannelTables:

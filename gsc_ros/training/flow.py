@@ -1,4 +1,4 @@
-"""Stage two of training nano: the generator, with the codec frozen (paper eq. 6)."""
+"""Stage three of training nano: the generator, with the codec frozen (paper eq. 6)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 @dataclass(frozen=True, kw_only=True)
 class FlowTraining(loop.TrainingSettings):
-    """Settings of stage two.
+    """Settings of stage three.
 
     ``texture`` weighs the difference in local structure; captions and latents are left
     out of ``drop_text`` and ``drop_latent`` of the crops.
@@ -71,7 +71,7 @@ def draw_times(generator: torch.Generator, batch: int) -> Tensor:
 
 
 def train(config: FlowTraining, codec: NanoCodec, report: loop.Report) -> FlowNetwork:
-    """Run or resume stage two on a trained ``codec``; returns the averaged network."""
+    """Run or resume stage three on a trained ``codec``; returns the averaged network."""
     torch.manual_seed(config.seed)
     codec = codec.to(config.device).eval().requires_grad_(False)
     channels, levels = codec.layout.channels, codec.levels

@@ -1,4 +1,4 @@
-"""Stage three of training nano: the context model that knows an earlier frame, with the codec frozen."""
+"""Stage four of training nano: the context model that knows an earlier frame, with the codec frozen."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STILL = 0.3  # of the pairs: a parked camera, nothing but noise
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryTraining(loop.TrainingSettings):
-    """Settings of stage three. ``largest_motion`` in pixels at working resolution."""
+    """Settings of stage four. ``largest_motion`` in pixels at working resolution."""
 
     steps: int = 4000
     learning_rate: float = 2e-3
@@ -99,7 +99,7 @@ def initial(codec: NanoCodec) -> ContextModel:
 
 
 def train(config: MemoryTraining, codec: NanoCodec, report: loop.Report) -> ContextModel:
-    """Run or resume stage three; returns the averaged model."""
+    """Run or resume stage four; returns the averaged model."""
     torch.manual_seed(config.seed)
     source = MovingViews(config.images, crop=config.crop, seed=config.seed, largest_motion=config.largest_motion)
     codec = codec.to(config.device).eval().requires_grad_(False)

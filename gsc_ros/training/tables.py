@@ -38,6 +38,9 @@ def quantise_grid(grid: GridContext) -> GridTables:
         bias=_integers(bias.reshape(channels, hidden)).astype(np.int32),
         second=_integers(second).astype(np.int32),
         condition=_integers(state["condition.weight"].reshape(channels, hidden, -1)).astype(np.int32),
+        place=_integers(state["place.weight"].reshape(channels, hidden, -1)).astype(np.int32),
+        middle=_integers(state["middle.weight"].reshape(channels, hidden, hidden)).astype(np.int32),
+        middle_bias=_integers(state["middle.bias"].reshape(channels, hidden), 2 * UNIT),
         out=_integers(state["out.weight"].reshape(channels, 2, hidden)).astype(np.int32),
         out_bias=_integers(state["out.bias"].reshape(channels, 2), 2 * UNIT),
         reference=_integers(state["reference.weight"]).astype(np.int32).reshape(channels, hidden, -1, 9)
