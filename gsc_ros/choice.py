@@ -11,6 +11,7 @@ and compared, for there the level does not tell where it fails.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -27,7 +28,8 @@ from gsc_ros.memory import Remembered
 
 COMFORTABLE_PIXELS = 1 << 20  # frames above this many pixels are coded at a smaller scale
 SMALL_PIXELS = 640 * 512  # up to so many a frame may be coded at twice its size where that looks better,
-TWICE_PIXELS = 1 << 19  # up to so many where bytes are left over: it takes half a second
+TWICE_PIXELS = 1 << 19  # up to so many where bytes are left over and there is time for it
+TIMES_LONGER = 6  # than at its own size alone it takes to code a frame at both and to compare them, about
 NOT_FARTHER = 10**0.03  # twice the size is refused where it costs 0.3 dB: smooth views lose their brightness there
 REFINED = 8  # where later frames refine a small one, twice the size pays from so many levels earlier
 LEVELS_OF_HALF = 3  # at half the scale, 3 levels are worth one
@@ -43,6 +45,7 @@ class ChannelWish:
     keep_all    send all C even where some hold nothing
     references  earlier frames; the frame builds on the one most like it, where that saves bytes
     memory      whether later frames will build on this one
+    patience    seconds that coding may take where bytes are left over; None: as long as it takes
     """
 
     max_bytes: int | None
@@ -52,6 +55,7 @@ class ChannelWish:
     selection: str
     references: Sequence[Remembered]
     memory: bool
+    patience: float | None = None
 
 
 class ChannelChooser:
@@ -67,6 +71,7 @@ class ChannelChooser:
         A budget that affords only coarse steps is spent on a smaller scale, one that affords the finest on a larger one.
         Where later frames will refine this one, the scale stays as long as all channels fit.
         """
+        began = time.perf_counter()
         height, width = image.shape[:2]
         start = 1
         while (height * width) >> (2 * (start - 1)) > COMFORTABLE_PIXELS:
@@ -90,20 +95,22 @@ class ChannelChooser:
             larger = at(scale - 1, [], enough) if enough >= (coarsest or 0) else None
             if larger is not None:
                 choice, scale = larger, scale - 1
-        if choice.reference is None and scale == 1 and self._pays_twice(height * width, choice.level, wish):
+        spent = time.perf_counter() - began
+        if choice.reference is None and scale == 1 and self._pays_twice(height * width, choice.level, spent, wish):
             larger = at(0, [], None)
             if larger is not None and self._error(image, larger, 0) < NOT_FARTHER * self._error(image, choice, 1):
                 choice, scale = larger, 0
         self._near[scale] = choice.level
         return _with_channels(head, scale, choice), choice.symbols
 
-    def _pays_twice(self, pixels: int, level: int, wish: ChannelWish) -> bool:
-        """Whether a frame whose bytes afford ``level`` at its own size may be better coded at twice that."""
+    def _pays_twice(self, pixels: int, level: int, spent: float, wish: ChannelWish) -> bool:
+        """Whether a frame whose bytes afford ``level`` at its own size, in ``spent`` seconds, may be better coded at twice that."""
         finest = self._latents.finest_level
         if finest is None or wish.max_bytes is None or pixels > TWICE_PIXELS:
             return False
         if pixels > SMALL_PIXELS:
-            return level == self._latents.levels - 1
+            hurried = wish.patience is not None and TIMES_LONGER * spent > wish.patience
+            return level == self._latents.levels - 1 and not hurried
         return level >= finest - (REFINED if wish.memory else 0)
 
     def _error(self, image: NDArray[np.uint8], choice: Choice, scale: int) -> float:

@@ -48,6 +48,8 @@ class EncodeSettings:
     caption_refresh  an unchanged caption is repeated in full every so many frames, 1..255
     memory           what a frame may build on: ``off``, ``acknowledged`` or ``key`` (gsc_ros.memory)
     key_interval     with memory, every so many frames one builds on nothing, 1..64
+    patience         seconds that coding a frame of 640x512 to 2**19 pixels may take: where bytes are left over, such frames
+                     look better coded at twice their size, which takes some six times as long; None: as long as it takes
     """
 
     max_bytes: int | None = None
@@ -59,6 +61,7 @@ class EncodeSettings:
     caption_refresh: int = 10
     memory: str = "off"
     key_interval: int = 15
+    patience: float | None = None
 
     def check(self, latents: QuantisedLatents) -> None:
         """Raise EncodeError with one line on the first setting that is out of range."""
@@ -80,6 +83,8 @@ class EncodeSettings:
             raise EncodeError(f"memory {self.memory!r}: this profile's weights have none, set it to off")
         if not 1 <= self.key_interval <= REACH + 1:
             raise EncodeError(f"key_interval {self.key_interval}: 1 to {REACH + 1} frames")
+        if self.patience is not None and not self.patience >= 0:
+            raise EncodeError(f"patience {self.patience}: seconds, at least 0")
 
 
 @dataclass(frozen=True)
@@ -171,6 +176,7 @@ class Encoder:
                 selection=settings.selection or self.profile.defaults["selection"],
                 references=references,
                 memory=settings.memory != "off",
+                patience=settings.patience,
             ),
         )
         packet = pack(frame)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gsc_ros.link.token_bucket import TokenBucket
 
 MIN_FRAME = 24  # bytes; a smaller packet shows nothing
+PATIENCE_S = 0.25  # a live view does not wait longer for one frame to be coded better
 LONGEST_LEAD_S = 1.0  # coding never begins earlier than that before the link is free
 
 

@@ -183,6 +183,24 @@ def test_a_frame_that_is_large_or_has_few_bytes_keeps_its_size(encoder, photogra
         assert frame.scale == 1
 
 
+def test_bytes_left_over_are_spent_where_there_is_time(encoder, decoder, photograph) -> None:
+    from gsc_ros.evaluation.metrics import ms_ssim
+
+    frame = cv2.resize(photograph, (768, 512), interpolation=cv2.INTER_CUBIC)
+    wish = EncodeSettings(caption_mode="off", max_bytes=2000)
+    hurried, patient, waiting = (
+        encoder.for_another_camera().encode(frame, dataclasses.replace(wish, patience=patience))
+        for patience in (0.0, None, 60.0)
+    )
+    assert (hurried.frame.scale, hurried.frame.level) == (1, encoder.latents.levels - 1)
+    assert patient.frame.scale == waiting.frame.scale == 0
+    assert len(hurried.packet) < len(patient.packet) <= 2000
+    shown = [decoder.for_another_camera().decode(result.packet).image for result in (hurried, patient)]
+    assert ms_ssim(frame, shown[1]) > ms_ssim(frame, shown[0]) + 0.01
+    with pytest.raises(EncodeError, match="patience -1"):
+        encoder.encode(frame, dataclasses.replace(wish, patience=-1.0))
+
+
 def test_frames_at_twice_their_size_are_built_on_and_refined(encoder, decoder, photograph) -> None:
     from gsc_ros.evaluation.metrics import ms_ssim
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.rate import RateSettings
+from gsc_ros.rate import PATIENCE_S, RateSettings
 
 Image = NDArray[np.uint8]
 
@@ -44,20 +44,23 @@ class ExperimentCodec(ABC):
 
 
 class Gsc(ExperimentCodec):
-    """Our codec, with memory across frames or without."""
+    """Our codec, with memory across frames or without; ``patience`` as in :class:`gsc_ros.encoder.EncodeSettings`."""
 
-    def __init__(self, profile: str, *, memory: bool, key_interval: int) -> None:
+    def __init__(self, profile: str, *, memory: bool, key_interval: int, patience: float) -> None:
         from gsc_ros.decoder import Decoder
         from gsc_ros.encoder import Encoder
 
         self._encoder, self._decoder = Encoder.load(profile), Decoder.load(profile)
         self._memory = "acknowledged" if memory else "off"
         self._key_interval = key_interval
+        self._patience = patience
 
     def encode(self, image: Image, most_bytes: int | None) -> bytes | None:
         from gsc_ros.encoder import EncodeSettings
 
-        settings = EncodeSettings(max_bytes=most_bytes, memory=self._memory, key_interval=self._key_interval)
+        settings = EncodeSettings(
+            max_bytes=most_bytes, memory=self._memory, key_interval=self._key_interval, patience=self._patience
+        )
         return self._encoder.encode(image, settings).packet
 
     def decode(self, packet: bytes) -> tuple[Image | None, Feedback | None]:
@@ -93,8 +96,10 @@ def make_codec(name: str, drive: Sequence[Image], rate: RateSettings, *, profile
     return _MAKERS[name](drive, rate, profile, fps)
 
 
-def _gsc(memory: bool) -> Callable[[Sequence[Image], RateSettings, str, float], ExperimentCodec]:
-    return lambda drive, rate, profile, fps: Gsc(profile, memory=memory, key_interval=30)
+def _gsc(
+    *, memory: bool, patience: float = PATIENCE_S
+) -> Callable[[Sequence[Image], RateSettings, str, float], ExperimentCodec]:
+    return lambda drive, rate, profile, fps: Gsc(profile, memory=memory, key_interval=30, patience=patience)
 
 
 def _still(name: str) -> Callable[[Sequence[Image], RateSettings, str, float], ExperimentCodec]:
@@ -117,6 +122,7 @@ def _stream(name: str) -> Callable[[Sequence[Image], RateSettings, str, float], 
 
 _MAKERS: dict[str, Callable[[Sequence[Image], RateSettings, str, float], ExperimentCodec]] = {
     "gsc": _gsc(memory=True),
+    "gsc-patient": _gsc(memory=True, patience=60.0),
     "gsc-intra": _gsc(memory=False),
     "jpeg": _still("jpeg"),
     "webp": _still("webp"),

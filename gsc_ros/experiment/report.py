@@ -139,7 +139,7 @@ def _page(title: str, command: str, rows: Sequence[dict[str, Any]], pictures: Se
 table{{border-collapse:collapse;font-size:13px}}td,th{{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #ddd}}
 td:nth-child(-n+2),th:nth-child(-n+2){{text-align:left}}img{{max-width:100%}}div{{overflow-x:auto}}code{{background:#f3f3f3}}</style>
 <h1>{html.escape(title)}</h1>
-<p>Pictures of gsc and gsc-intra are generated: what was not sent is invented.</p>
+<p>Pictures of gsc, gsc-patient and gsc-intra are generated: what was not sent is invented.</p>
 <p><code>{html.escape(command)}</code></p>
 <div><table><tr>{head}</tr>{body}</table></div>{images}</html>
 """

@@ -191,6 +191,7 @@ class Compressor(WorkerNode):
             caption_refresh=self.value("caption_refresh"),
             memory=self.value("memory"),
             key_interval=self.value("key_interval"),
+            patience=self.value("patience"),
         )
         settings.check(self._latents)
         return settings

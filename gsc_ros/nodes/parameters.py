@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gsc_ros.rate import PATIENCE_S
+
 if TYPE_CHECKING:
     from rclpy.node import Node
 
@@ -128,6 +130,13 @@ COMPRESSOR = (
         "what frames may build on: earlier ones that the base acknowledged, the last key frame too, or none",
         choices=("off", "acknowledged", "key"),
         changes=False,
+    ),
+    Parameter(
+        "patience",
+        PATIENCE_S,
+        "seconds that coding may take where bytes are left over: frames of 640x512 to 2**19 pixels look better coded at twice their size, which takes longer",
+        low=0.0,
+        high=60.0,
     ),
     Parameter("key_interval", 15, "with memory: every so many frames one builds on none", low=1, high=64),
     Parameter("sharpen_bytes", 1200, "byte limit of a frame for which the operator asked sharper", low=24, high=65535),
