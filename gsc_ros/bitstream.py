@@ -3,8 +3,8 @@
 byte 0     version (high nibble) | memory flag (bit 3) | subset flag (bit 2) | text mode (bits 0..1)
 1, 2       fingerprint, big endian
 3, 4       sequence, big endian
-5          size: index into SIZES, or 0 and then width and height as varints
-then       scale (upper three bits) | level (lower five)
+5, 6       scale (upper five bits) | size (six bits): index into SIZES, or 0 | level (lower five)
+then       where size is 0: width and height as varints
 then       with the memory flag: activity (upper two bits) | distance of the reference (1..63), and its
            checksum, big endian
 then       channel set: varint C (the first C channels);
@@ -33,7 +33,7 @@ from gsc_ros.frame import (
     TextMode,
 )
 
-VERSION = 5
+VERSION = 6
 MAX_PACKET = 65_535
 SIZES = (
     (0, 0),
@@ -57,11 +57,10 @@ def pack(frame: Frame) -> bytes:
     body = bytearray([VERSION << 4 | bool(frame.reference) << 3 | subset << 2 | frame.text_mode])
     body += frame.fingerprint.to_bytes(2, "big") + frame.sequence.to_bytes(2, "big")
     size = (frame.width, frame.height)
-    if size in SIZES:
-        body.append(SIZES.index(size))
-    else:
-        body += b"\0" + _varint(frame.width) + _varint(frame.height)
-    body.append(frame.scale << 5 | frame.level)
+    code = SIZES.index(size) if size in SIZES else 0
+    body += (frame.scale << 11 | code << 5 | frame.level).to_bytes(2, "big")
+    if not code:
+        body += _varint(frame.width) + _varint(frame.height)
     if frame.reference:
         body.append(frame.activity << 6 | frame.reference)
         body += frame.reference_check.to_bytes(2, "big")
@@ -94,13 +93,13 @@ def unpack(packet: bytes, *, channel_count: int) -> Frame:
         raise BitstreamError("the checksum does not match: the packet was damaged on its way")
     reader = _Reader(body, at=1)
     fingerprint, sequence = reader.number(2), reader.number(2)
-    code = reader.number(1)
+    scale, rest = divmod(reader.number(2), 1 << 11)
+    code, level = divmod(rest, 1 << 5)
     if code >= len(SIZES):
         raise BitstreamError(f"size code {code}: 0 to {len(SIZES) - 1} are defined")
     width, height = SIZES[code] if code else (reader.varint(), reader.varint())
     if code == 0 and (width, height) in SIZES:
         raise BitstreamError(f"the size {width}x{height} has a code of its own")
-    scale, level = divmod(reader.number(1), 32)
     activity, reference = divmod(reader.number(1), 64) if packet[0] & 8 else (0, 0)
     check = reader.number(2) if packet[0] & 8 else 0
     if packet[0] & 8 and not reference:

@@ -3,16 +3,15 @@
 image --> g_a --> y --> rank --> quantise --> channel coder --> bytes
                                    ^ level: the finest that fits   ^ alone, or built on an earlier frame
 
-Byte counts are true: whatever is compared was coded. Likeness is predicted by the level that the
-bytes afford, which tells as much as decoding would, and costs nothing. Twice the size alone is decoded
-and compared, for there the level does not tell where it fails.
+Byte counts are true: whatever is compared was coded. The scale is the one at which the bytes afford a middle
+level: at equal bytes coarser steps at a larger scale, and finer ones at a smaller one, show less (docs/nano.md).
+That tells as much as decoding would, and costs nothing.
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,14 +24,8 @@ from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.quantised import Planes, QuantisedLatents, Symbols, luma
 from gsc_ros.latents.selection import ranking, ssim_scores
 from gsc_ros.memory import Remembered
+from gsc_ros.scale import OCTAVE, ScaleFinder, own_scale
 
-COMFORTABLE_PIXELS = 1 << 20  # frames above this many pixels are coded at a smaller scale
-SMALL_PIXELS = 640 * 512  # up to so many a frame may be coded at twice its size where that looks better,
-TWICE_PIXELS = 1 << 19  # up to so many where bytes are left over and there is time for it
-TIMES_LONGER = 6  # than at its own size alone it takes to code a frame at both and to compare them, about
-NOT_FARTHER = 10**0.03  # twice the size is refused where it costs 0.3 dB: smooth views lose their brightness there
-REFINED = 8  # where later frames refine a small one, twice the size pays from so many levels earlier
-LEVELS_OF_HALF = 3  # at half the scale, 3 levels are worth one
 REFERENCE_BYTES = 3  # what naming another frame takes in the head
 
 
@@ -45,7 +38,7 @@ class ChannelWish:
     keep_all    send all C even where some hold nothing
     references  earlier frames; the frame builds on the one most like it, where that saves bytes
     memory      whether later frames will build on this one
-    patience    seconds that coding may take where bytes are left over; None: as long as it takes
+    patience    seconds that coding may take: it bounds the scale; None: as long as it takes
     """
 
     max_bytes: int | None
@@ -57,70 +50,79 @@ class ChannelWish:
     memory: bool
     patience: float | None = None
 
+AtScale = Callable[..., Choice | None]  # of scale, frames to build on, least level
+
 
 class ChannelChooser:
     """Chooses for the frames of one camera; the last choice is where the next search begins."""
 
     def __init__(self, latents: QuantisedLatents) -> None:
         self._latents = latents
-        self._near: dict[int, int] = {}  # by scale
+        aim = latents.level_aimed
+        self._finder = None if aim is None else ScaleFinder(latents.layout, aim)
+        self._near: dict[int, int] = {}  # level, by scale
 
     def choose(self, image: NDArray[np.uint8], head: Frame, wish: ChannelWish) -> tuple[Frame, Symbols]:
-        """``head`` with channels, and their symbols.
-
-        A budget that affords only coarse steps is spent on a smaller scale, one that affords the finest on a larger one.
-        Where later frames will refine this one, the scale stays as long as all channels fit.
-        """
-        began = time.perf_counter()
+        """``head`` with channels, and their symbols; with none where not one channel fits at the smallest scale."""
         height, width = image.shape[:2]
-        start = 1
-        while (height * width) >> (2 * (start - 1)) > COMFORTABLE_PIXELS:
-            start += 1
         references = [r for r in wish.references if (r.width, r.height) == (width, height)]
-        coarsest = self._latents.coarsest_level
-        least = coarsest if coarsest is None or not wish.memory else 0
+        finder = self._finder if wish.max_bytes is not None else None
 
-        def at(scale: int, bases: Sequence[Remembered], least: int | None) -> Choice | None:
+        def at(scale: int, bases: Sequence[Remembered], least: int = 0) -> Choice | None:
             wished = replace(wish, references=[base for base in bases if base.scale == scale])
-            return self._at_scale(image, Geometry(height, width, scale), head, wished, least=least)
+            geometry, began = Geometry(height, width, scale), time.perf_counter()
+            # At the smallest scale, and where a profile has but one, channels give.
+            choice = self._at_scale(
+                image, geometry, head, wished, least=None if finder is None or scale == MAX_SCALE else least
+            )
+            if finder is not None:
+                finder.lasted(geometry, time.perf_counter() - began)
+                if choice is not None and choice.reference is None:
+                    finder.took(geometry, choice.level, len(choice.data))
+            return choice
 
-        choice, scale = None, references[0].scale if references else start
-        while choice is None and scale <= MAX_SCALE:
-            choice = at(scale, references, least if scale < MAX_SCALE else None)
-            scale += choice is None
+        if references:
+            scale = references[0].scale
+        elif finder is None:
+            scale = own_scale(height, width, self._latents.layout)
+        else:
+            assert wish.max_bytes is not None
+            scale = finder.start(height, width, wish.max_bytes, refined=wish.memory, patience=wish.patience)
+        choice = at(scale, references)
+        while choice is None and scale < MAX_SCALE:
+            scale = min(scale + OCTAVE, MAX_SCALE)
+            choice = at(scale, references)
         if choice is None:
             return head, {}
-        if choice.reference is not None and scale > start:
-            enough = choice.level // LEVELS_OF_HALF
-            larger = at(scale - 1, [], enough) if enough >= (coarsest or 0) else None
-            if larger is not None:
-                choice, scale = larger, scale - 1
-        spent = time.perf_counter() - began
-        if choice.reference is None and scale == 1 and self._pays_twice(height * width, choice.level, spent, wish):
-            larger = at(0, [], None)
-            if larger is not None and self._error(image, larger, 0) < NOT_FARTHER * self._error(image, choice, 1):
-                choice, scale = larger, 0
+        if finder is not None:
+            choice, scale = self._refit(finder, at, choice, Geometry(height, width, scale), wish)
+            finder.chosen(scale)
         self._near[scale] = choice.level
         return _with_channels(head, scale, choice), choice.symbols
 
-    def _pays_twice(self, pixels: int, level: int, spent: float, wish: ChannelWish) -> bool:
-        """Whether a frame whose bytes afford ``level`` at its own size, in ``spent`` seconds, may be better coded at twice that."""
-        finest = self._latents.finest_level
-        if finest is None or wish.max_bytes is None or pixels > TWICE_PIXELS:
-            return False
-        if pixels > SMALL_PIXELS:
-            hurried = wish.patience is not None and TIMES_LONGER * spent > wish.patience
-            return level == self._latents.levels - 1 and not hurried
-        return level >= finest - (REFINED if wish.memory else 0)
-
-    def _error(self, image: NDArray[np.uint8], choice: Choice, scale: int) -> float:
-        """Mean squared error of what the base will show of ``choice``; infinite where the robot cannot know."""
-        geometry = Geometry(image.shape[0], image.shape[1], scale)
-        picture = self._latents.picture(choice.symbols, choice.level, geometry)
-        if picture is None:
-            return math.inf
-        shown = geometry.enlarge(picture, self._latents.layout)
-        return float(np.square(255 * shown - image).mean())
+    def _refit(
+        self, finder: ScaleFinder, at: AtScale, choice: Choice, geometry: Geometry, wish: ChannelWish
+    ) -> tuple[Choice, int]:
+        """``choice``, or a better one at another scale."""
+        assert wish.max_bytes is not None
+        scale = geometry.scale
+        if choice.reference is not None:
+            # A view at rest is known as finely as this scale can say: later frames may go on at a larger one.
+            further = finder.beyond(geometry, choice.level, wish.max_bytes, wish.patience)
+            larger = further and at(further[0], [], further[1])
+            return (larger, further[0]) if further and larger else (choice, scale)
+        tried = {scale}
+        while True:
+            other = finder.nearer(
+                replace(geometry, scale=scale), choice.level, refined=wish.memory, patience=wish.patience
+            )
+            if other in tried:
+                return choice, scale
+            tried.add(other)
+            found = at(other, [])
+            if found is None or finder.off(found.level, refined=wish.memory) >= finder.off(choice.level, refined=wish.memory):
+                return choice, scale
+            choice, scale = found, other
 
     def _at_scale(
         self, image: NDArray[np.uint8], geometry: Geometry, head: Frame, wish: ChannelWish, *, least: int | None
@@ -143,7 +145,7 @@ class ChannelChooser:
             attempts(latents, planes, rank, nominal, prefix=prefix, reference=base, keep_all=keep_all)
             for base in (None, reference)
         )
-        near = self._near.get(geometry.scale, latents.levels // 2) if limited else wish.level
+        near = self._near.get(geometry.scale, latents.level_aimed or latents.levels // 2) if limited else wish.level
         # A view that has nothing to do with the earlier one is cheaper on its own.
         saves = reference is not None and (
             len(built(near, wish.channels, 0).data) + REFERENCE_BYTES < len(alone(near, wish.channels, 0).data)

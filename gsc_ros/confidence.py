@@ -94,4 +94,4 @@ class Confidence:
             usual = latents.deviation(decoded.image.clamp(0, 1)[None], symbols, level)
             confidence = confidence * np.exp(-SHARPNESS * np.maximum(seen - usual, 0.0))
         working = cv2.resize(confidence, geometry.working(latents.layout)[::-1], interpolation=cv2.INTER_LINEAR)
-        return np.rint(255 * geometry.enlarge(working, latents.layout, cv2.INTER_LINEAR).clip(0, 1)).astype(np.uint8)
+        return np.rint(255 * geometry.enlarge(working, cv2.INTER_LINEAR).clip(0, 1)).astype(np.uint8)

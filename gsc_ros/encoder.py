@@ -19,7 +19,7 @@ from gsc_ros.captioners import MODES as CAPTION_MODES
 from gsc_ros.captioners import Captioner, load_captioner, make_captioner
 from gsc_ros.choice import ChannelChooser, ChannelWish
 from gsc_ros.entropy.text import TextCoder, TextError, TextTable
-from gsc_ros.frame import MAX_SIDE, MIN_SIDE, REACH, Frame, TextMode
+from gsc_ros.frame import OWN_SIZE, MAX_SIDE, MIN_SIDE, REACH, Frame, TextMode
 from gsc_ros.latents import load_latents
 from gsc_ros.latents.quantised import QuantisedLatents
 from gsc_ros.latents.selection import SELECTIONS
@@ -162,7 +162,7 @@ class Encoder:
         mode, text = self._code_caption(caption, settings, in_full=key)
         head = Frame(
             fingerprint=self.profile.wire_fingerprint, sequence=self._sequence, width=image.shape[1], height=image.shape[0],
-            scale=1, level=0, channel_count=self.latents.layout.channels, channel_ids=(), text_mode=mode, text=text, channels=b"",
+            scale=OWN_SIZE, level=0, channel_count=self.latents.layout.channels, channel_ids=(), text_mode=mode, text=text, channels=b"",
         )  # fmt: skip
         references = self.references.candidates(self._sequence, mode=settings.memory, interval=settings.key_interval)
         frame, symbols = self._chooser.choose(

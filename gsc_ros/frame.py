@@ -7,7 +7,8 @@ from enum import IntEnum
 
 MIN_SIDE, MAX_SIDE = 16, 4096
 MAX_LEVEL = 31
-MAX_SCALE = 7
+MAX_SCALE = 31
+OWN_SIZE = 4  # the scale at which a frame is coded at its own size; four steps are one octave
 MAX_CHANNELS = 1024
 MAX_TEXT_BYTES = 4096
 MAX_ACTIVITY = 3
@@ -30,7 +31,7 @@ class Frame:
     fingerprint   low 16 bits of the profile's fingerprint
     sequence      0..65535, counts up and wraps
     width, height of the source image in pixels
-    scale         the frame is coded at 1/2**(scale - 1) of its size: 0 at twice its size, 7 at 1/64
+    scale         the frame is coded at 2**(1 - scale/4) of its size: 0 at twice its size, 4 at its own, 31 at 1/108
     level         quality level: which quantisation steps the symbols stand for
     channel_count channels that the latent has in all
     channel_ids   the channels that are sent, ascending

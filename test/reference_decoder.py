@@ -80,12 +80,12 @@ def packet_fields(packet: bytes) -> dict:
             if byte < 128:
                 return value
 
-    assert packet[0] >> 4 == 5
+    assert packet[0] >> 4 == 6
     take(2)
     sequence = take(2)
-    code = take(1)
+    sizes = take(2)
+    scale, code, level = sizes >> 11, sizes >> 5 & 63, sizes & 31
     width, height = map(int, SIZES[code - 1].split("x")) if code else (varint(), varint())
-    scale, level = divmod(take(1), 32)
     activity, distance = divmod(take(1), 64) if packet[0] & 8 else (0, 0)
     check = take(2) if packet[0] & 8 else 0
     if packet[0] & 4:
@@ -199,19 +199,21 @@ def check_of(fields: dict, symbols: dict[int, list[list[int]]]) -> int:
     return crc16(data)
 
 
-def nominal_of(fields: dict) -> tuple[int, int]:
-    """Height and width of the frame at its scale: 0 doubles it, each further one halves it."""
-    return tuple(-(-2 * fields[name] // (1 << fields["scale"])) for name in ("height", "width"))
+def blocks_of(fields: dict) -> tuple[int, int]:
+    """Rows and columns of the first grid: scale 0 doubles the frame, four further ones halve it."""
+    octave, quarter = divmod(fields["scale"], 4)
+    m = (131072, 110218, 92682, 77936)[quarter]
+    return tuple(max(1, ((fields[name] * m >> 16 >> octave) + 32) // 64) for name in ("height", "width"))
 
 
 def expected_of(fields: dict, earlier: dict, known: dict[int, list[list[int]]], steps: list[list[int]]) -> dict:
     """Section 5: what the frame ``earlier`` with symbols ``known`` lets one expect."""
     assert check_of(earlier, known) == fields["check"]
-    height, width = nominal_of(fields)
+    high, wide = blocks_of(fields)
     expected = {}
     for j in range(20):
         times = 1 if j < 4 else 2
-        rows, columns = -(-height // 64) * times, -(-width // 64) * times
+        rows, columns = high * times, wide * times
         s, then = steps[fields["level"]][j], steps[earlier["level"]][j]
         plane = known.get(j, [[0] * columns for _ in range(rows)])
         expected[j] = [[min(max((8 * value * then + s // 2) // s, -1016), 1016) for value in row] for row in plane]
@@ -225,7 +227,7 @@ def channels_of(
     arrays = {name: value.tolist() for name, value in load_file(tables).items()}
     expected = {} if before is None else expected_of(fields, *before, arrays["steps"])
     ring = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if (dy + dx) % 2]
-    height, width = nominal_of(fields)
+    high, wide = blocks_of(fields)
     decoder = RangeDecoder(fields["channels"])
     known: dict[int, list[list[int]]] = {}
 
@@ -234,7 +236,7 @@ def channels_of(
 
     for channel in fields["ids"]:
         grid, own, times = (0, channel, 1) if channel < 4 else (1, channel - 4, 2)
-        rows, columns = -(-height // 64) * times, -(-width // 64) * times
+        rows, columns = high * times, wide * times
         net = {
             name: arrays[f"grid{grid}.{name}"]
             for name in (

@@ -26,7 +26,7 @@ def test_weights_are_means_of_cells_and_nothing_matters_beyond_the_frame() -> No
 
 def test_information_adds_up_to_what_the_coder_spends(encoder, photograph) -> None:
     latents = encoder.latents
-    geometry = Geometry(*photograph.shape[:2], 1)
+    geometry = Geometry(*photograph.shape[:2])
     symbols = latents.quantise(latents.analyse(latents.tensor(geometry.shrink(photograph, latents.layout))), 14)
     found = latents.coder.information(symbols, 14, *geometry.nominal)
     assert {channel: plane.shape for channel, plane in found.items()} == {c: p.shape for c, p in symbols.items()}

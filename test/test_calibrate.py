@@ -41,7 +41,7 @@ def test_channels_are_round_y_at_the_highest_level_and_come_back_exactly(encoder
     for channel, plane in symbols.items():
         assert plane.shape == (480 // 16, 640 // 16)
         assert np.array_equal(plane, np.rint(y[channel]).clip(-127, 127))
-    assert Geometry(480, 640, 1).working(encoder.latents.layout) == (480, 640)
+    assert Geometry(480, 640).working(encoder.latents.layout) == (480, 640)
 
 
 @pytest.mark.parametrize("count", [1, 2, 8, 16, 40])

@@ -45,7 +45,7 @@ def test_real_symbols_cost_at_most_five_percent_over_the_ideal(encoder, photogra
     from gsc_ros.latents.geometry import Geometry
 
     latents = encoder.latents
-    geometry = Geometry(*photograph.shape[:2], 1)
+    geometry = Geometry(*photograph.shape[:2])
     planes = latents.analyse(latents.tensor(geometry.shrink(photograph, latents.layout)))
     for level in (0, 13, 31):
         symbols = latents.quantise(planes, level)
@@ -86,7 +86,7 @@ def test_the_integer_network_is_the_trained_one(encoder, photograph) -> None:
 
     latents = encoder.latents
     codec = latents.codec
-    geometry = Geometry(*photograph.shape[:2], 1)
+    geometry = Geometry(*photograph.shape[:2])
     planes = latents.analyse(latents.tensor(geometry.shrink(photograph, latents.layout)))
     symbols = latents.quantise(planes, 4)
     ours = sum(
@@ -114,7 +114,7 @@ def test_symbols_with_memory_come_back_exactly(encoder, seed, channels, level, t
     symbols = random_symbols(latents, seed, sorted(channels), size, 2.0)
     earlier = random_symbols(latents, seed + 1, sorted(channels | {3, 9}), size, 20.0)
     held = Remembered(
-        sequence=0, width=200, height=150, scale=1, level=then,
+        sequence=0, width=200, height=150, scale=4, level=then,
         symbols={channel: plane.astype(np.int8) for channel, plane in earlier.items()},
     )  # fmt: skip
     expected = dataclasses.replace(latents.expect(held, level), activity=activity)

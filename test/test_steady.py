@@ -170,6 +170,6 @@ def frame_of(*, level: int, reference: int = 1):
     from gsc_ros.frame import Frame, TextMode
 
     return Frame(
-        fingerprint=0, sequence=0, width=128, height=64, scale=1, level=level, channel_count=20, channel_ids=(0,),
+        fingerprint=0, sequence=0, width=128, height=64, scale=4, level=level, channel_count=20, channel_ids=(0,),
         text_mode=TextMode.NONE, text=b"", channels=b"", reference=reference,
     )  # fmt: skip

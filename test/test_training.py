@@ -157,7 +157,7 @@ def test_the_shipped_flow_reduces_the_error_of_a_noisy_residual(encoder, decoder
     from gsc_ros.latents.geometry import Geometry
 
     latents, network = decoder.latents, decoder.generator.flow.network
-    geometry = Geometry(*photograph.shape[:2], 1)
+    geometry = Geometry(*photograph.shape[:2])
     x = latents.tensor(geometry.shrink(photograph, latents.layout))
     symbols = latents.quantise(latents.analyse(x), 4)
     decoded = latents.synthesise(symbols, 4, geometry)

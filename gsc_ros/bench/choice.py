@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from gsc_ros import budget as fitting
 from gsc_ros.bitstream import pack, subset_bytes
-from gsc_ros.choice import TWICE_PIXELS
 from gsc_ros.decoder import Decoder, DecodeSettings
 from gsc_ros.encoder import Encoder, EncodeSettings
 from gsc_ros.evaluation.metrics import SMALLEST_FOR_MS_SSIM, ms_ssim
@@ -21,10 +20,11 @@ from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.nano import NanoLatents
 from gsc_ros.latents.quantised import luma
 from gsc_ros.latents.selection import SELECTIONS, ranking, ssim_scores
+from gsc_ros.scale import MOST_BLOCKS
 from gsc_ros.sources import SUFFIXES, read_file
 
 Image = NDArray[np.uint8]
-SCALES = (0, 1, 2, 3)
+SCALES = tuple(range(0, 13))
 COUNTS = (4, 8, 12, 16, 20)
 
 
@@ -68,9 +68,9 @@ def exhaustive(latents: NanoLatents, encoder: Encoder, image: Image, budget: int
         encoder.for_another_camera().encode(image, EncodeSettings(max_bytes=24, caption_mode="off")).frame, channels=b""
     )
     for scale in SCALES:
-        if scale == 0 and image.shape[0] * image.shape[1] > TWICE_PIXELS:
+        geometry = Geometry(*image.shape[:2], scale)
+        if geometry.blocks(latents.layout) > MOST_BLOCKS:
             continue  # the encoder never does it: too slow
-        geometry = Geometry(image.shape[0], image.shape[1], scale)
         small = geometry.shrink(image, latents.layout)
         planes = latents.analyse(latents.tensor(small))
         scores = ssim_scores(planes, luma(small))
@@ -89,9 +89,7 @@ def exhaustive(latents: NanoLatents, encoder: Encoder, image: Image, budget: int
                 if choice is None:
                     continue
                 attempts += 1
-                shown = geometry.enlarge(
-                    latents.synthesise(choice.symbols, choice.level, geometry).picture(), latents.layout
-                )
+                shown = geometry.enlarge(latents.synthesise(choice.symbols, choice.level, geometry).picture())
                 best = max(best, ms_ssim(image, np.rint(255 * shown.clip(0, 1)).astype(np.uint8)))
     return best, attempts
 

@@ -80,7 +80,7 @@ def stages(encoder: Encoder, decoder: Decoder, width: int, height: int, repeats:
     image = np.asarray(cv2.resize(photograph, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
     settings = EncodeSettings(max_bytes=BUDGET, caption_refresh=1)
     latents = encoder.latents
-    geometry = Geometry(height, width, 1)
+    geometry = Geometry(height, width)
     x = latents.tensor(geometry.shrink(image, latents.layout))
     found = {
         "shrink": _median_ms(lambda: latents.tensor(geometry.shrink(image, latents.layout)), repeats),
@@ -117,10 +117,10 @@ def channels(encoder: Encoder, width: int, height: int, repeats: int) -> dict[st
     """Milliseconds of entropy coding and decoding at the finest level, by number of channels."""
     latents = encoder.latents
     image = np.asarray(cv2.resize(next(moving_photographs()), (width, height)), dtype=np.uint8)
-    planes = latents.analyse(latents.tensor(Geometry(height, width, 1).shrink(image, latents.layout)))
+    planes = latents.analyse(latents.tensor(Geometry(height, width).shrink(image, latents.layout)))
     level = latents.levels - 1
     symbols = latents.quantise(planes, level)
-    nominal = Geometry(height, width, 1).nominal
+    nominal = Geometry(height, width).nominal
     found = {}
     for count in sorted({1, 4, 8, 16, latents.layout.channels}):
         sent = {channel: symbols[channel] for channel in range(min(count, latents.layout.channels))}

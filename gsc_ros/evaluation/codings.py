@@ -82,9 +82,9 @@ def original(image: Image, setting: Setting, name: str) -> Coded:
 
 def halved(image: Image, setting: Setting, name: str) -> Coded:
     """No codec: what is left of a picture at half size, the ceiling for nano."""
-    geometry = Geometry(image.shape[0], image.shape[1], 1)
-    small = geometry.shrink(image, layout := LatentLayout()).astype(np.float32)
-    return Coded(0, 0, np.rint(geometry.enlarge(small, layout).clip(0, 255)).astype(np.uint8))
+    geometry = Geometry(*image.shape[:2])
+    small = geometry.shrink(image, LatentLayout()).astype(np.float32)
+    return Coded(0, 0, np.rint(geometry.enlarge(small).clip(0, 255)).astype(np.uint8))
 
 
 def peer(codec: str, most: int) -> Coding:

@@ -185,9 +185,8 @@ class FluxGenerator:
                 [torch.Generator().manual_seed(r.seed) for r in requests],
             )  # fmt: skip
             images = self.decode(packed, height, width)
-        layout = self._latents.layout
         return [
-            Painted(np.rint(255 * r.geometry.enlarge(image, layout).clip(0, 1)).astype(np.uint8))
+            Painted(np.rint(255 * r.geometry.enlarge(image).clip(0, 1)).astype(np.uint8))
             for r, image in zip(requests, images, strict=True)
         ]
 
@@ -245,7 +244,7 @@ class FluxGenerator:
         working = cv2.resize(
             np.exp(-SHARPNESS * far), geometry.working(latents.layout)[::-1], interpolation=cv2.INTER_LINEAR
         )
-        shown = geometry.enlarge(np.asarray(working, dtype=np.float32), latents.layout, cv2.INTER_LINEAR)
+        shown = geometry.enlarge(np.asarray(working, dtype=np.float32), cv2.INTER_LINEAR)
         return np.rint(255 * shown.clip(0, 1)).astype(np.uint8)
 
     def embed(self, caption: str) -> tuple[Tensor, Tensor]:

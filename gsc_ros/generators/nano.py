@@ -49,10 +49,9 @@ class NanoGenerator:
                 steps=requests[0].steps, seeds=[r.seed for r in requests],
             )  # fmt: skip
             pictures = pictures + realism * (sampled - pictures)
-        layout = self._latents.layout
         pixels = np.ascontiguousarray(pictures.permute(0, 2, 3, 1).cpu().numpy())
         return [
-            Painted(np.rint(255 * r.geometry.enlarge(image, layout).clip(0, 1)).astype(np.uint8), d)
+            Painted(np.rint(255 * r.geometry.enlarge(image).clip(0, 1)).astype(np.uint8), d)
             for r, image, d in zip(requests, pixels, decoded, strict=True)
         ]
 

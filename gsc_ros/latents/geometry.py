@@ -8,48 +8,48 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gsc_ros.frame import OWN_SIZE
 from gsc_ros.latents.layout import LatentLayout
+
+# 2**(1 - k/4) in 1/65536, k = 0 .. 3: four scales an octave, in integers because both ends must find the same grid.
+QUARTERS = (131_072, 110_218, 92_682, 77_936)
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """A frame of ``height`` x ``width`` pixels, coded at 1/2**(scale - 1) of that: at twice that for scale 0.
+    """A frame of ``height`` x ``width`` pixels, coded at 2**(1 - scale/4) of that: twice at scale 0, as it is at 4, half of it at 8.
 
-    The frame is padded at its right and lower edge to whole blocks of the coarsest channel,
-    then averaged down. ``nominal`` is the size for which the layout's strides hold: twice the frame
-    at scale 0, the frame itself at scale 1, half of it at scale 2 and so on.
+    The frame is resized to whole blocks of the coarsest channel, as many as come next to its size. ``nominal`` is
+    the size for which the layout's strides hold, before it is rounded to blocks.
     """
 
     height: int
     width: int
-    scale: int
+    scale: int = OWN_SIZE
 
     @property
     def nominal(self) -> tuple[int, int]:
-        return -(-2 * self.height // (1 << self.scale)), -(-2 * self.width // (1 << self.scale))
+        octave, quarter = divmod(self.scale, len(QUARTERS))
+        return self.height * QUARTERS[quarter] >> (16 + octave), self.width * QUARTERS[quarter] >> (16 + octave)
+
+    def blocks(self, layout: LatentLayout) -> int:
+        """Blocks of the coarsest stride in the frame."""
+        rows, columns = layout.blocks(*self.nominal)
+        return rows * columns
 
     def working(self, layout: LatentLayout) -> tuple[int, int]:
         """Rows and columns the transforms see, whole blocks of the coarsest stride."""
-        block, part = layout.coarsest, layout.coarsest // layout.reduction
-        height, width = self.nominal
-        return -(-height // block) * part, -(-width // block) * part
+        rows, columns = layout.blocks(*self.nominal)
+        part = layout.coarsest // layout.reduction
+        return rows * part, columns * part
 
     def shrink(self, image: NDArray[np.uint8], layout: LatentLayout) -> NDArray[np.uint8]:
         """(H,W,3) of the frame -> (h,w,3) at working resolution."""
         height, width = self.working(layout)
-        factor = self._factor(layout)
-        below, right = height * factor - self.height, width * factor - self.width
-        padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE) if below or right else image
-        return np.asarray(cv2.resize(padded, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        smaller = height <= self.height and width <= self.width
+        interpolation = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+        return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), dtype=np.uint8)
 
-    def enlarge(
-        self, image: NDArray[np.float32], layout: LatentLayout, interpolation: int = cv2.INTER_CUBIC
-    ) -> NDArray[np.float32]:
-        """(h,w[,3]) at working resolution -> (H,W[,3]), bicubic, cut to the frame."""
-        factor = self._factor(layout)
-        large = cv2.resize(image, (image.shape[1] * factor, image.shape[0] * factor), interpolation=interpolation)
-        return np.asarray(large[: self.height, : self.width], dtype=np.float32)
-
-    def _factor(self, layout: LatentLayout) -> int:
-        """Pixels of the frame for one at working resolution, along a side."""
-        return (layout.reduction << self.scale) // 2
+    def enlarge(self, image: NDArray[np.float32], interpolation: int = cv2.INTER_CUBIC) -> NDArray[np.float32]:
+        """(h,w[,3]) at working resolution -> (H,W[,3]), bicubic."""
+        return np.asarray(cv2.resize(image, (self.width, self.height), interpolation=interpolation), dtype=np.float32)

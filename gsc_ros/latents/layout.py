@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gsc_ros.frame import OWN_SIZE
+
 
 @dataclass(frozen=True)
 class LatentLayout:
     """The channels of a latent y, coarse grid first.
 
     A channel of stride s has one symbol for every s x s block of the frame, the frame being
-    padded up to whole blocks of the coarsest stride. Channel ids count through the groups in
+    resized to whole blocks of the coarsest stride. Channel ids count through the groups in
     order: with ``strides=(64, 32), counts=(4, 16)`` channels 0..3 are the lead channels on the
     64-pixel grid and 4..19 lie on the 32-pixel grid.
     """
@@ -27,11 +29,11 @@ class LatentLayout:
     @property
     def least_scale(self) -> int:
         """The scale at which the transforms see as many pixels as the frame has: nothing is gained beyond it."""
-        return 0 if self.reduction > 1 else 1
+        return 0 if self.reduction > 1 else OWN_SIZE
 
     @property
     def coarsest(self) -> int:
-        """Stride in pixels to whose multiples a frame is padded."""
+        """Stride in pixels to whose multiples a frame is resized."""
         return max(self.strides)
 
     def group(self, channel: int) -> int:
@@ -49,4 +51,10 @@ class LatentLayout:
     def grid(self, group: int, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of symbols of one channel of ``group`` for a frame in pixels."""
         per_block = self.coarsest // self.strides[group]
-        return (-(-height // self.coarsest) * per_block, -(-width // self.coarsest) * per_block)
+        rows, columns = self.blocks(height, width)
+        return rows * per_block, columns * per_block
+
+    def blocks(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of blocks of the coarsest stride that come next to a frame in pixels, at least one."""
+        block = self.coarsest
+        return max(1, (height + block // 2) // block), max(1, (width + block // 2) // block)

@@ -33,13 +33,11 @@ class QuantisedLatents(ABC):
 
     step            quantisation steps, (levels, N)
     gain            squared error in the image, in sums over pixels, for each squared unit of y, (N,)
-    coarsest_level  at equal bytes, coarser steps than these show less than finer ones at half the scale
-    finest_level    at equal bytes, these steps and finer ones mostly show less than coarser ones at twice the scale
-                    do; None: the scale stays while anything fits
+    level_aimed     the level at which bytes show most: the scale is chosen so that they afford it; None: frames are
+                    coded at their own size while anything fits
     """
 
-    coarsest_level: int | None = None
-    finest_level: int | None = None
+    level_aimed: int | None = None
 
     def __init__(
         self,

@@ -110,7 +110,7 @@ def views(settings: Calibration, layout: LatentLayout) -> list[tuple[NDArray[np.
         if factor < 1:
             size = (max(16, round(image.shape[1] * factor)), max(16, round(image.shape[0] * factor)))
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        geometry = Geometry(image.shape[0], image.shape[1], 1)
+        geometry = Geometry(*image.shape[:2])
         found.append((geometry.shrink(image, layout), geometry))
     if not found:
         raise ProfileError(f"no images in {settings.images}")

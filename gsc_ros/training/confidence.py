@@ -23,7 +23,7 @@ def fit(latents: NanoLatents, views: Iterable[NDArray[np.uint8]]) -> ExpectedLik
     levels = np.arange(0, latents.levels, LEVELS_APART)
     squares: NDArray[np.float64] | None = None
     for view in views:
-        geometry = Geometry(2 * view.shape[0], 2 * view.shape[1], 1)
+        geometry = Geometry(2 * view.shape[0], 2 * view.shape[1])
         planes = latents.analyse(latents.tensor(view))
         original = luma(view).astype(np.float32) / np.float32(255)
         for index, level in enumerate(levels):

@@ -56,12 +56,12 @@ def photographs(root: Path, seed: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def latents(codec: NanoCodec, images: Iterator[NDArray[np.uint8]], device: str) -> list[Group]:
-    """The latents of whole ``images``, padded as frames are, by size."""
+    """The latents of ``images``, cut to whole blocks, by size."""
     found: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
     block = codec.layout.coarsest // codec.layout.reduction
     for image in images:
-        down, across = (-size % block for size in image.shape[:2])
-        x = np.pad(image, ((0, down), (0, across), (0, 0)), mode="edge")
+        down, across = (size // block * block for size in image.shape[:2])
+        x = np.ascontiguousarray(image[:down, :across])
         with torch.inference_mode():
             lead, rest = codec.analysis(torch.from_numpy(x).permute(2, 0, 1)[None].to(device).float() / 255)
         found.setdefault(tuple(rest.shape), []).append((lead.cpu(), rest.cpu()))

@@ -26,6 +26,7 @@ from gsc_ros.training.tables import fit, quantise
 from gsc_ros.training.text import build
 
 HELD_OUT = 1500  # captions at the end of the corpus that the table never sees
+BLOCK = 32  # of pixels at working resolution: frames are whole ones
 LEVELS_APART = 3  # of the levels at which frequencies are counted: neighbours say much the same
 DESCRIPTOR_REPEATS = 4  # how often a descriptor caption counts against one of the corpus
 
@@ -49,10 +50,11 @@ def averaged(path: Path, key: str, module: torch.nn.Module) -> torch.nn.Module:
 
 
 def training_views(images: Path, count: int) -> Iterator[NDArray[np.uint8]]:
-    """``count`` images spread over the folder, each as it stands at working resolution."""
+    """``count`` images spread over the folder, each as it stands at working resolution, cut to whole blocks."""
     files = image_files(images)
     for path in files[:: max(1, len(files) // count)][:count]:
-        yield read_rgb(path)
+        view = read_rgb(path)
+        yield view[: view.shape[0] // BLOCK * BLOCK, : view.shape[1] // BLOCK * BLOCK]
 
 
 def measure_gain(latents: NanoLatents, images: Path, level: int) -> torch.Tensor:
@@ -60,8 +62,8 @@ def measure_gain(latents: NanoLatents, images: Path, level: int) -> torch.Tensor
     generator = np.random.default_rng(0)
     totals = np.zeros((latents.layout.channels, 2))
     for view in training_views(images, 12):
-        geometry = Geometry(2 * view.shape[0], 2 * view.shape[1], 1)
-        symbols = latents.quantise(latents.analyse(latents.tensor(_padded(view, geometry, latents))), level)
+        geometry = Geometry(2 * view.shape[0], 2 * view.shape[1])
+        symbols = latents.quantise(latents.analyse(latents.tensor(view)), level)
         base = latents.synthesise(symbols, level, geometry).image
         for channel, plane in symbols.items():
             signs = generator.choice([-1, 1], size=plane.shape)
@@ -73,11 +75,6 @@ def measure_gain(latents: NanoLatents, images: Path, level: int) -> torch.Tensor
     return torch.from_numpy(totals[:, 0] / totals[:, 1]).float()
 
 
-def _padded(view: NDArray[np.uint8], geometry: Geometry, latents: NanoLatents) -> NDArray[np.uint8]:
-    height, width = geometry.working(latents.layout)
-    return np.pad(view, ((0, height - view.shape[0]), (0, width - view.shape[1]), (0, 0)), mode="edge")
-
-
 def export_codec(checkpoint_path: Path, images: Path, out: Path, *, views: int = 120) -> NanoLatents:
     """Write the files of the codec, its tables and its confidence; returns the latents as they will be loaded."""
     codec = averaged(checkpoint_path, "average", NanoCodec())
@@ -86,11 +83,7 @@ def export_codec(checkpoint_path: Path, images: Path, out: Path, *, views: int =
     codec.gain.copy_(measure_gain(latents, images, latents.levels // 2))
     half_precision(codec, out / "codec.safetensors")
     latents = export_tables(codec, images, out, views=views)
-    padded = (
-        _padded(view, Geometry(2 * view.shape[0], 2 * view.shape[1], 1), latents)
-        for view in training_views(images, views)
-    )
-    confidence.fit(latents, padded).save(out)
+    confidence.fit(latents, training_views(images, views)).save(out)
     return latents
 
 
@@ -114,8 +107,8 @@ def fit_tables(latents: NanoLatents, tables: ChannelTables, images: Path, *, vie
     """``tables`` with frequencies fitted to the symbols of real images at levels spread over all."""
     observations: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     for view in training_views(images, views):
-        geometry = Geometry(2 * view.shape[0], 2 * view.shape[1], 1)
-        planes = latents.analyse(latents.tensor(_padded(view, geometry, latents)))
+        geometry = Geometry(2 * view.shape[0], 2 * view.shape[1])
+        planes = latents.analyse(latents.tensor(view))
         observations.extend(
             latents.coder.statistics(latents.quantise(planes, level), level, *geometry.nominal)
             for level in range(0, latents.levels, LEVELS_APART)
@@ -141,10 +134,10 @@ def export_memory(checkpoint_path: Path, images: Path, out: Path, *, pairs: int 
         views = [latents.analyse(view) for view in source.pairs(index, 1, "cpu")]
         level = int(generator.integers(latents.levels))
         near = int(np.clip(level + np.rint(generator.normal(0, 2)), 0, latents.levels - 1))
-        geometry = Geometry(2 * 192, 2 * 192, 1)
+        geometry = Geometry(2 * 192, 2 * 192)
         earlier = latents.quantise(views[0], near)
         held = Remembered(
-            sequence=0, width=geometry.width, height=geometry.height, scale=1, level=near,
+            sequence=0, width=geometry.width, height=geometry.height, scale=geometry.scale, level=near,
             symbols={channel: plane.astype(np.int8) for channel, plane in earlier.items()},
         )  # fmt: skip
         expected = latents.expect(held, level)

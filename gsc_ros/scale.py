@@ -1,0 +1,100 @@
+"""At which scale a frame is coded: the one at which its bytes afford a middle level.
+
+At equal bytes a picture of coarser steps at a larger scale, and one of finer steps at a smaller scale, both
+show less (docs/nano.md, "The encoder's choice"). What the last frames of the camera took tells where that is.
+"""
+
+from __future__ import annotations
+
+import math
+
+from gsc_ros.budget import LEVEL_APART
+from gsc_ros.frame import MAX_SCALE, OWN_SIZE
+from gsc_ros.latents.geometry import Geometry
+from gsc_ros.latents.layout import LatentLayout
+
+MOST_BLOCKS = 512  # of 64x64 pixels: what a processor codes, or paints, in about a second
+BLOCK_BYTES = 2.9  # that a block takes at the level aimed at, before the camera has shown how many
+OCTAVE = 4  # scales
+LEVELS_OF_SCALE = 4  # so many levels finer take as many bytes as one scale larger, about
+LEVELS_OF_OCTAVE = 3  # a picture at twice the size is as good at this part of the level
+SLACK = 3  # levels so near the one aimed at are as good
+REFINED = 8  # frames that later ones will refine are begun at a scale for so many levels more,
+SLACK_REFINED = 6  # and keep it longer
+STILL = 24  # a view at rest that has come to this level goes on at a larger scale
+
+
+class ScaleFinder:
+    """Remembers what the frames of one camera took; ``aim`` is the level at which they are to come out."""
+
+    def __init__(self, layout: LatentLayout, aim: int) -> None:
+        self._layout = layout
+        self._aim = aim
+        self._last: int | None = None
+        self._block_bytes = BLOCK_BYTES  # at the level aimed at
+        self._block_seconds = 0.0
+
+    def start(self, height: int, width: int, budget: int, *, refined: bool, patience: float | None) -> int:
+        """The scale that is likely to be right for ``budget`` bytes; that of the last frame where it is as likely."""
+        block_bytes = self._block_bytes * math.exp(LEVEL_APART * (self._aimed(refined) - self._aim))
+        likely = 2 * math.log2(max(4 * height * width / self._layout.coarsest**2 * block_bytes / max(budget, 1), 1))
+        scale = self._last if self._last is not None and abs(self._last - likely) <= 1 else round(likely)
+        return min(max(scale, self.largest(height, width, patience)), MAX_SCALE)
+
+    def nearer(self, geometry: Geometry, level: int, *, refined: bool, patience: float | None) -> int:
+        """The scale to try after one at which the bytes afforded ``level``; the same where that was right."""
+        off = level - self._aimed(refined)
+        if abs(off) <= (SLACK_REFINED if refined else SLACK):
+            return geometry.scale
+        scale = geometry.scale - round(off / LEVELS_OF_SCALE)
+        return min(max(scale, self.largest(geometry.height, geometry.width, patience)), MAX_SCALE)
+
+    def off(self, level: int, *, refined: bool) -> int:
+        """By how many levels ``level`` misses the one aimed at."""
+        return abs(level - self._aimed(refined))
+
+    def beyond(self, geometry: Geometry, level: int, budget: int, patience: float | None) -> tuple[int, int] | None:
+        """A larger scale at which a view at rest, known at ``level``, may go on, and the least level at which that is better."""
+        scale = max(geometry.scale - OCTAVE, self.largest(geometry.height, geometry.width, patience))
+        if level < STILL or scale >= geometry.scale:
+            return None
+        part = (geometry.scale - scale) / OCTAVE
+        least = math.ceil(level * (1 - part * (1 - 1 / LEVELS_OF_OCTAVE)))
+        blocks = Geometry(geometry.height, geometry.width, scale).blocks(self._layout)
+        likely = self._aim + math.log(max(budget, 1) / (blocks * self._block_bytes)) / LEVEL_APART
+        return (scale, least) if likely >= least - SLACK else None
+
+    def largest(self, height: int, width: int, patience: float | None) -> int:
+        """The least scale, which is the largest picture, that can be coded within ``patience`` seconds."""
+        most = MOST_BLOCKS
+        if patience is not None and self._block_seconds:
+            most = min(most, max(1, int(patience / self._block_seconds)))
+        scale = self._layout.least_scale
+        while scale < MAX_SCALE and Geometry(height, width, scale).blocks(self._layout) > most:
+            scale += 1
+        return scale
+
+    def took(self, geometry: Geometry, level: int, size: int) -> None:
+        """A frame that builds on none took ``size`` bytes at ``level``."""
+        blocks = geometry.blocks(self._layout)
+        self._block_bytes = max(size, 1) / blocks * math.exp(LEVEL_APART * (self._aim - level))
+
+    def lasted(self, geometry: Geometry, seconds: float) -> None:
+        """Coding a frame at one scale took ``seconds``."""
+        here = seconds / geometry.blocks(self._layout)
+        self._block_seconds = 0.7 * self._block_seconds + 0.3 * here if self._block_seconds else here
+
+    def chosen(self, scale: int) -> None:
+        """A frame was coded at ``scale``."""
+        self._last = scale
+
+    def _aimed(self, refined: bool) -> int:
+        return self._aim - REFINED if refined else self._aim
+
+
+def own_scale(height: int, width: int, layout: LatentLayout) -> int:
+    """The frame's own size, or the largest below it that can be coded."""
+    scale = OWN_SIZE
+    while scale < MAX_SCALE and Geometry(height, width, scale).blocks(layout) > MOST_BLOCKS:
+        scale += 1
+    return scale
