@@ -5,7 +5,8 @@ image --> g_a --> y --> rank --> quantise --> channel coder --> bytes
 
 Byte counts are true: whatever is compared was coded. The scale is the one at which the bytes afford a middle
 level: at equal bytes coarser steps at a larger scale, and finer ones at a smaller one, show less (docs/nano.md).
-That tells as much as decoding would, and costs nothing.
+That tells as much as decoding would, and costs nothing, but for plain views: now and then what will be shown is
+decoded, and a smaller scale taken where that is much nearer.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.quantised import Planes, QuantisedLatents, Symbols, luma
 from gsc_ros.latents.selection import ranking, ssim_scores
 from gsc_ros.memory import Remembered
-from gsc_ros.scale import OCTAVE, ScaleFinder, own_scale
+from gsc_ros.scale import HALF_OCTAVE, ScaleFinder, own_scale
 
+MUCH_NEARER = 10**0.05  # 0.5 dB: coarse steps do not hold the brightness of plain views
 REFERENCE_BYTES = 3  # what naming another frame takes in the head
 
 
@@ -38,7 +40,7 @@ class ChannelWish:
     keep_all    send all C even where some hold nothing
     references  earlier frames; the frame builds on the one most like it, where that saves bytes
     memory      whether later frames will build on this one
-    patience    seconds that coding may take: it bounds the scale; None: as long as it takes
+    patience    seconds that coding at more than the frame's own size may take; None: as long as it takes
     """
 
     max_bytes: int | None
@@ -49,6 +51,7 @@ class ChannelWish:
     references: Sequence[Remembered]
     memory: bool
     patience: float | None = None
+
 
 AtScale = Callable[..., Choice | None]  # of scale, frames to build on, least level
 
@@ -84,24 +87,30 @@ class ChannelChooser:
         if references:
             scale = references[0].scale
         elif finder is None:
-            scale = own_scale(height, width, self._latents.layout)
+            scale = own_scale(height, width)
         else:
             assert wish.max_bytes is not None
             scale = finder.start(height, width, wish.max_bytes, refined=wish.memory, patience=wish.patience)
         choice = at(scale, references)
         while choice is None and scale < MAX_SCALE:
-            scale = min(scale + OCTAVE, MAX_SCALE)
+            scale = min(scale + HALF_OCTAVE, MAX_SCALE)
             choice = at(scale, references)
         if choice is None:
             return head, {}
         if finder is not None:
-            choice, scale = self._refit(finder, at, choice, Geometry(height, width, scale), wish)
+            choice, scale = self._refit(finder, at, choice, Geometry(height, width, scale), image, wish)
             finder.chosen(scale)
         self._near[scale] = choice.level
         return _with_channels(head, scale, choice), choice.symbols
 
     def _refit(
-        self, finder: ScaleFinder, at: AtScale, choice: Choice, geometry: Geometry, wish: ChannelWish
+        self,
+        finder: ScaleFinder,
+        at: AtScale,
+        choice: Choice,
+        geometry: Geometry,
+        image: NDArray[np.uint8],
+        wish: ChannelWish,
     ) -> tuple[Choice, int]:
         """``choice``, or a better one at another scale."""
         assert wish.max_bytes is not None
@@ -117,12 +126,37 @@ class ChannelChooser:
                 replace(geometry, scale=scale), choice.level, refined=wish.memory, patience=wish.patience
             )
             if other in tried:
-                return choice, scale
+                break
             tried.add(other)
             found = at(other, [])
-            if found is None or finder.off(found.level, refined=wish.memory) >= finder.off(choice.level, refined=wish.memory):
-                return choice, scale
+            if found is None or finder.off(found.level, refined=wish.memory) >= finder.off(
+                choice.level, refined=wish.memory
+            ):
+                break
             choice, scale = found, other
+        if finder.due(scale, refined=wish.memory):
+            choice, scale = self._brightened(finder, at, choice, scale, image)
+        return choice, scale
+
+    def _brightened(
+        self, finder: ScaleFinder, at: AtScale, choice: Choice, scale: int, image: NDArray[np.uint8]
+    ) -> tuple[Choice, int]:
+        """``choice``, or one at a smaller scale that is much nearer by squared error; the finder remembers which."""
+        aimed, error = choice.level, self._error(image, choice, scale)
+        while scale + HALF_OCTAVE <= MAX_SCALE and error is not None:
+            found = at(scale + HALF_OCTAVE, [])
+            nearer = None if found is None else self._error(image, found, scale + HALF_OCTAVE)
+            if found is None or nearer is None or nearer * MUCH_NEARER > error:
+                break
+            choice, scale, error = found, scale + HALF_OCTAVE, nearer
+        finder.plain(choice.level - aimed)
+        return choice, scale
+
+    def _error(self, image: NDArray[np.uint8], choice: Choice, scale: int) -> float | None:
+        """Mean squared error of what the base will show of ``choice``; None where the robot cannot know."""
+        geometry = Geometry(image.shape[0], image.shape[1], scale)
+        picture = self._latents.picture(choice.symbols, choice.level, geometry)
+        return None if picture is None else float(np.square(255 * geometry.enlarge(picture) - image).mean())
 
     def _at_scale(
         self, image: NDArray[np.uint8], geometry: Geometry, head: Frame, wish: ChannelWish, *, least: int | None

@@ -19,7 +19,7 @@ from gsc_ros.captioners import MODES as CAPTION_MODES
 from gsc_ros.captioners import Captioner, load_captioner, make_captioner
 from gsc_ros.choice import ChannelChooser, ChannelWish
 from gsc_ros.entropy.text import TextCoder, TextError, TextTable
-from gsc_ros.frame import OWN_SIZE, MAX_SIDE, MIN_SIDE, REACH, Frame, TextMode
+from gsc_ros.frame import MAX_SIDE, MIN_SIDE, OWN_SIZE, REACH, Frame, TextMode
 from gsc_ros.latents import load_latents
 from gsc_ros.latents.quantised import QuantisedLatents
 from gsc_ros.latents.selection import SELECTIONS

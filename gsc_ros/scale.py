@@ -9,18 +9,20 @@ from __future__ import annotations
 import math
 
 from gsc_ros.budget import LEVEL_APART
-from gsc_ros.frame import MAX_SCALE, OWN_SIZE
+from gsc_ros.frame import MAX_LEVEL, MAX_SCALE, OWN_SIZE
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.layout import LatentLayout
 
+COMFORTABLE_PIXELS = 1 << 20  # larger frames are coded at a smaller scale where nothing is known of their bytes
 MOST_BLOCKS = 512  # of 64x64 pixels: what a processor codes, or paints, in about a second
 BLOCK_BYTES = 2.9  # that a block takes at the level aimed at, before the camera has shown how many
-OCTAVE = 4  # scales
+OCTAVE, HALF_OCTAVE = 4, 2  # scales
 LEVELS_OF_SCALE = 4  # so many levels finer take as many bytes as one scale larger, about
 LEVELS_OF_OCTAVE = 3  # a picture at twice the size is as good at this part of the level
 SLACK = 3  # levels so near the one aimed at are as good
-REFINED = 8  # frames that later ones will refine are begun at a scale for so many levels more,
+REFINED = 6  # frames that later ones will refine are begun at a scale for so many levels more,
 SLACK_REFINED = 6  # and keep it longer
+LOOK_EVERY = 16  # frames: what plain views lose is looked at so often, and where the scale changes
 STILL = 24  # a view at rest that has come to this level goes on at a larger scale
 
 
@@ -33,6 +35,8 @@ class ScaleFinder:
         self._last: int | None = None
         self._block_bytes = BLOCK_BYTES  # at the level aimed at
         self._block_seconds = 0.0
+        self._plain = 0  # levels finer that plain views take
+        self._looked: int | None = None  # frames ago
 
     def start(self, height: int, width: int, budget: int, *, refined: bool, patience: float | None) -> int:
         """The scale that is likely to be right for ``budget`` bytes; that of the last frame where it is as likely."""
@@ -65,10 +69,11 @@ class ScaleFinder:
         return (scale, least) if likely >= least - SLACK else None
 
     def largest(self, height: int, width: int, patience: float | None) -> int:
-        """The least scale, which is the largest picture, that can be coded within ``patience`` seconds."""
+        """The least scale, which is the largest picture, that can be coded within ``patience`` seconds; own size is never too large."""
         most = MOST_BLOCKS
         if patience is not None and self._block_seconds:
-            most = min(most, max(1, int(patience / self._block_seconds)))
+            own = Geometry(height, width).blocks(self._layout)
+            most = min(most, max(own, int(patience / self._block_seconds)))
         scale = self._layout.least_scale
         while scale < MAX_SCALE and Geometry(height, width, scale).blocks(self._layout) > most:
             scale += 1
@@ -87,14 +92,24 @@ class ScaleFinder:
     def chosen(self, scale: int) -> None:
         """A frame was coded at ``scale``."""
         self._last = scale
+        self._looked = None if self._looked is None else self._looked + 1
+
+    def due(self, scale: int, *, refined: bool) -> bool:
+        """Whether what the base will show at ``scale`` should be looked at; a view that is being refined keeps its scale."""
+        return self._looked is None or scale != self._last or (self._looked >= LOOK_EVERY and not refined)
+
+    def plain(self, levels: int) -> None:
+        """What was looked at is best so many levels finer than was aimed at; where none, fewer are tried next."""
+        self._looked = 0
+        self._plain = min(max(self._plain + (levels or -REFINED), 0), MAX_LEVEL)
 
     def _aimed(self, refined: bool) -> int:
-        return self._aim - REFINED if refined else self._aim
+        return min(self._aim + self._plain - (REFINED if refined else 0), MAX_LEVEL)
 
 
-def own_scale(height: int, width: int, layout: LatentLayout) -> int:
-    """The frame's own size, or the largest below it that can be coded."""
+def own_scale(height: int, width: int) -> int:
+    """The frame's own size, halved until it is comfortable."""
     scale = OWN_SIZE
-    while scale < MAX_SCALE and Geometry(height, width, scale).blocks(layout) > MOST_BLOCKS:
-        scale += 1
+    while math.prod(Geometry(height, width, scale).nominal) > COMFORTABLE_PIXELS:
+        scale += OCTAVE
     return scale

@@ -41,7 +41,7 @@ def frames(draw) -> Frame:
     width, height = draw(st.one_of(st.sampled_from(SIZES[1:]), st.tuples(st.integers(16, 4096), st.integers(16, 4096))))
     return Frame(
         fingerprint=draw(st.integers(0, 0xFFFF)), sequence=draw(st.integers(0, 0xFFFF)), width=width, height=height,
-        scale=draw(st.integers(0, 7)), level=draw(st.integers(0, 31)), channel_count=total, channel_ids=ids,
+        scale=draw(st.integers(0, 31)), level=draw(st.integers(0, 31)), channel_count=total, channel_ids=ids,
         text_mode=mode, text=draw(text), channels=draw(st.binary(max_size=300)) if ids else b"",
         **draw(memory),
     )  # fmt: skip
@@ -92,7 +92,7 @@ def test_golden_packets_are_what_they_always_were() -> None:
     [
         ({"width": 4097}, "width 4097: 16 to 4096"),
         ({"height": 0}, "height 0"),
-        ({"scale": 8}, "scale 8"),
+        ({"scale": 32}, "scale 32"),
         ({"level": 32}, "level 32"),
         ({"channel_ids": (3, 2)}, "ascending"),
         ({"channel_ids": (0, 20)}, "below 20"),
@@ -116,14 +116,15 @@ def sealed(body: bytes) -> bytes:
 
 def test_a_packet_with_a_right_checksum_and_wrong_claims_is_refused() -> None:
     good = pack(simple())[:-2]
+    without = (4 << 11 | 3).to_bytes(2, "big")  # no size code
     cases = {
         "version": bytes([0x10]) + good[1:],
         "builds on itself": bytes([good[0] | 8]) + good[1:7] + b"\xc0\0\0" + good[7:],
-        "size code": good[:5] + bytes([len(SIZES)]) + good[6:],
+        "size code": good[:5] + (4 << 11 | len(SIZES) << 5 | 3).to_bytes(2, "big") + good[7:],
         "channels": good[:7] + bytes([21]) + good[8:],
         "ends early": good[:8] + b"\xff\x7f" + good[9:],
-        "code of its own": good[:5] + b"\0" + b"\x80\x05" + b"\xe0\x03" + good[6:],
-        "longer than it needs": good[:5] + b"\0" + b"\x90\x00" + b"\x20" + good[6:],
+        "code of its own": good[:5] + without + b"\x80\x05" + b"\xe0\x03" + good[7:],
+        "longer than it needs": good[:5] + without + b"\x90\x00" + b"\x20" + good[7:],
     }
     for words, body in cases.items():
         with pytest.raises(BitstreamError, match=words):

@@ -69,7 +69,7 @@ def test_the_channels_with_the_largest_ssim_are_sent(encoder, photograph) -> Non
     assert set(frame.channel_ids) == set(best)
 
 
-@pytest.mark.parametrize("budget", [60, 150, 400])
+@pytest.mark.parametrize("budget", [80, 150, 400])
 def test_a_byte_budget_holds(encoder, photograph, budget) -> None:
     from gsc_ros.encoder import EncodeSettings
 

@@ -99,7 +99,7 @@ def test_the_integer_network_is_the_trained_one(encoder, photograph) -> None:
     with torch.inference_mode():
         models = codec.context(lead, rest, codec.condition(torch.tensor([4]), torch.ones(1, 20)))
         floats = sum(float(bits(grid, *model).sum()) for grid, model in zip((lead, rest), models, strict=True))
-    assert ours == pytest.approx(floats, rel=0.02)
+    assert ours == pytest.approx(floats, rel=0.03)
 
 
 @settings(max_examples=20, deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from gsc_ros.bitstream import unpack
 from gsc_ros.decoder import DecodeSettings
 from gsc_ros.encoder import EncodeError, EncodeSettings
-from gsc_ros.frame import TextMode
+from gsc_ros.frame import OWN_SIZE, TextMode
 
 
 @settings(max_examples=40, deadline=None)
@@ -72,7 +73,7 @@ def test_a_budget_is_filled(encoder) -> None:
     images = [image for index, image in enumerate(moving_photographs()) if index % 3 == 0]
     parts = [len(encoder.encode(image, settings).packet) / 300 for image in images]
     assert max(parts) <= 1
-    assert np.mean(parts) > 0.975
+    assert np.mean(parts) > 0.96  # a plain view may need fewer
 
 
 @pytest.mark.parametrize("selection", ["order", "ssim", "rate"])
@@ -145,12 +146,12 @@ def test_the_choice_is_close_to_the_best_of_all(encoder, decoder, budget) -> Non
     from gsc_ros.sources import moving_photographs
 
     chosen, best = [], []
-    for image in [image for index, image in enumerate(moving_photographs()) if index % 6 == 0][:4]:
+    for image in [image for index, image in enumerate(moving_photographs()) if index % 6 == 0][:3]:
         encoded = encoder.for_another_camera().encode(image, EncodeSettings(max_bytes=budget, caption_mode="off"))
         chosen.append(ms_ssim(image, decoder.decode(encoded.packet, DecodeSettings(realism=0.0)).image))
         value, attempts = exhaustive(encoder.latents, encoder, image, budget)
         best.append(value)
-        assert attempts > 20
+        assert attempts > 50
     assert sum(chosen) > 0.97 * sum(best)
 
 
@@ -163,7 +164,8 @@ def test_a_small_frame_with_bytes_to_spare_is_coded_at_twice_its_size_and_looks_
     once = encoder.for_another_camera().encode(small, EncodeSettings(caption_mode="off", level=31))
     budget = EncodeSettings(caption_mode="off", max_bytes=2 * len(once.packet))
     twice = encoder.for_another_camera().encode(small, budget)
-    assert (once.frame.scale, twice.frame.scale) == (1, 0)
+    assert once.frame.scale == OWN_SIZE
+    assert twice.frame.scale < 2
     assert len(twice.packet) > 1.8 * len(once.packet)
     shown = [decoder.for_another_camera().decode(result.packet) for result in (once, twice)]
     for measure, better in ((ms_ssim, 0.05), (psnr, 1.0)):
@@ -175,26 +177,51 @@ def test_a_small_frame_with_bytes_to_spare_is_coded_at_twice_its_size_and_looks_
     assert sampled.shape == small.shape and not np.array_equal(sampled, shown[1].image)
 
 
-def test_a_frame_that_is_large_or_has_few_bytes_keeps_its_size(encoder, photograph) -> None:
-    small = cv2.resize(photograph, (320, 240), interpolation=cv2.INTER_AREA)
-    large = cv2.resize(photograph, (1024, 768), interpolation=cv2.INTER_CUBIC)
-    for image, size in ((small, 80), (large, 3000)):
-        frame = encoder.for_another_camera().encode(image, EncodeSettings(caption_mode="off", max_bytes=size)).frame
-        assert frame.scale == 1
+def test_the_scale_follows_the_bytes(encoder, photograph) -> None:
+    """Whatever the size and the budget, the level is a middle one; more bytes and smaller frames mean a larger scale."""
+    scales = {}
+    for side in (320, 640, 1280):
+        image = cv2.resize(photograph, (side, side * 3 // 4), interpolation=cv2.INTER_AREA)
+        for budget in (60, 150, 400):
+            settings = EncodeSettings(caption_mode="off", max_bytes=budget)
+            frame = encoder.for_another_camera().encode(image, settings).frame
+            scales[side, budget] = frame.scale
+            assert len(frame.channel_ids) > 10
+            if frame.scale > 0:
+                assert abs(frame.level - encoder.latents.level_aimed) <= 8
+    assert all(
+        scales[side, few] > scales[side, many]
+        for side in (640, 1280)
+        for few, many in itertools.pairwise((60, 150, 400))
+    )
+    assert all(scales[320, budget] < scales[640, budget] < scales[1280, budget] for budget in (60, 150))
 
 
-def test_bytes_left_over_are_spent_where_there_is_time(encoder, decoder, photograph) -> None:
+def test_a_stream_finds_its_scale_in_its_first_frame(encoder, photograph, monkeypatch) -> None:
+    camera = encoder.for_another_camera()
+    settings = EncodeSettings(caption_mode="off", max_bytes=200)
+    seen = []
+    analyse = type(encoder.latents).analyse
+    monkeypatch.setattr(type(encoder.latents), "analyse", lambda self, x: seen.append(x.shape) or analyse(self, x))
+    scales = [camera.encode(photograph, settings).frame.scale for _ in range(4)]
+    assert len(set(scales)) == 1
+    assert len(seen[-3:]) == 3 and len({tuple(shape) for shape in seen[-3:]}) == 1  # once a frame from then on
+
+
+def test_patience_bounds_the_size_at_which_a_frame_is_coded(encoder, decoder, photograph) -> None:
     from gsc_ros.evaluation.metrics import ms_ssim
 
-    frame = cv2.resize(photograph, (768, 512), interpolation=cv2.INTER_CUBIC)
-    wish = EncodeSettings(caption_mode="off", max_bytes=2000)
-    hurried, patient, waiting = (
-        encoder.for_another_camera().encode(frame, dataclasses.replace(wish, patience=patience))
-        for patience in (0.0, None, 60.0)
-    )
-    assert (hurried.frame.scale, hurried.frame.level) == (1, encoder.latents.levels - 1)
-    assert patient.frame.scale == waiting.frame.scale == 0
-    assert len(hurried.packet) < len(patient.packet) <= 2000
+    frame = cv2.resize(photograph, (640, 480), interpolation=cv2.INTER_CUBIC)
+    coded = []
+    for patience in (0.0, None, 60.0):
+        camera = encoder.for_another_camera()
+        wish = EncodeSettings(caption_mode="off", max_bytes=1500, patience=patience)
+        camera.encode(frame, wish)  # shows how long it takes
+        coded.append(camera.encode(frame, wish))
+    hurried, patient, waiting = coded
+    assert hurried.frame.scale == OWN_SIZE
+    assert patient.frame.scale == waiting.frame.scale < 2
+    assert len(hurried.packet) < len(patient.packet) <= 1500
     shown = [decoder.for_another_camera().decode(result.packet).image for result in (hurried, patient)]
     assert ms_ssim(frame, shown[1]) > ms_ssim(frame, shown[0]) + 0.01
     with pytest.raises(EncodeError, match="patience -1"):
@@ -213,22 +240,22 @@ def test_frames_at_twice_their_size_are_built_on_and_refined(encoder, decoder, p
         likeness.append(ms_ssim(small, receiver.decode(encoded.packet).image))
         scales.append(encoded.frame.scale)
         sender.references.acknowledge(encoded.frame.sequence)
-    assert scales == [0] * 5
+    assert len(set(scales)) == 1 and scales[0] < OWN_SIZE
     assert encoded.frame.reference
     assert likeness[-1] > likeness[0] + 0.03
 
 
-def test_a_view_that_would_lose_its_brightness_at_twice_its_size_keeps_its_own(
-    encoder, decoder, photograph, monkeypatch
-) -> None:
+def test_a_plain_view_keeps_its_brightness(encoder, decoder, photograph, monkeypatch) -> None:
     from gsc_ros import choice
     from gsc_ros.evaluation.metrics import psnr
 
     fog = (200 + 0.1 * cv2.resize(photograph, (640, 400)).astype(np.float32)).astype(np.uint8)
-    settings = EncodeSettings(caption_mode="off", max_bytes=400)
-    kept = encoder.for_another_camera().encode(fog, settings)
-    monkeypatch.setattr(choice, "NOT_FARTHER", 1e9)
-    doubled = encoder.for_another_camera().encode(fog, settings)
-    assert (kept.frame.scale, doubled.frame.scale) == (1, 0)
-    before, after = (psnr(fog, decoder.for_another_camera().decode(result.packet).image) for result in (kept, doubled))
-    assert before > after + 0.3
+    settings = EncodeSettings(caption_mode="off", max_bytes=200)
+    camera = encoder.for_another_camera()
+    kept, again = camera.encode(fog, settings), camera.encode(fog, settings)
+    assert kept.frame.scale == again.frame.scale
+    monkeypatch.setattr(choice, "MUCH_NEARER", 1e9)
+    large = encoder.for_another_camera().encode(fog, settings)
+    assert large.frame.scale < kept.frame.scale and large.frame.level < kept.frame.level
+    before, after = (psnr(fog, decoder.for_another_camera().decode(result.packet).image) for result in (kept, large))
+    assert before > after + 0.5

@@ -383,7 +383,7 @@ def test_at_most_c_channels_are_spent(photographs) -> None:
     assert few["setting"] == "400 B, C=1"
     assert few["bytes"] < 0.5 * whole["bytes"]
     assert few["ms_ssim"] < whole["ms_ssim"]
-    (peer,) = eval_run.measure(plan(settings=(Setting(400, 1), Setting(400, 4))), "jpeg", picture)
+    (peer,) = eval_run.measure(plan(settings=(Setting(400, 1), Setting(400, 4))), "jpeg", picture).rows
     assert peer["setting"] == "400 B"  # channels are ours
 
 
@@ -392,7 +392,7 @@ def test_a_detector_agrees_with_itself_and_less_with_what_was_coded(tmp_path) ->
     detector = SHARED / "instruments" / "yolox_nano.onnx"
     found = datasets.pictures("coco", SHARED / "val" / "coco")[:6]
     asked = plan(settings=(Setting(200), Setting(3000)), tasks=(("detection", detector),))
-    rows = [row for picture in found for row in eval_run.measure(asked, "nano", picture)]
+    rows = [row for picture in found for row in eval_run.measure(asked, "nano", picture).rows]
     coarse, fine = eval_report.summarise(rows)
     assert coarse["detector_agreement"] < fine["detector_agreement"] < 1.0
     assert coarse["detection_map50"] < fine["detection_map50"]

@@ -439,9 +439,10 @@ def test_offloaded_models_paint_the_same(both, profile_path, tmp_path, monkeypat
 def test_a_frame_at_twice_its_size_is_refused_where_the_latents_see_every_pixel(both) -> None:
     from gsc_ros.bitstream import BitstreamError
     from gsc_ros.encoder import EncodeSettings
+    from gsc_ros.frame import OWN_SIZE
 
     encoder, decoder = both
     frame = encoder.for_another_camera().encode(scene(1, 64, 64), EncodeSettings(max_bytes=300)).frame
-    assert frame.scale >= 1  # and no frame is coded so
-    with pytest.raises(BitstreamError, match="scale 0: 1 is the least of this profile"):
+    assert frame.scale >= OWN_SIZE  # and no frame is coded so
+    with pytest.raises(BitstreamError, match="scale 0: 4 is the least of this profile"):
         decoder.for_another_camera().read(dataclasses.replace(frame, scale=0))

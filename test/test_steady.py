@@ -42,7 +42,7 @@ def test_a_still_scene_within_a_budget_settles_and_stays(encoder, decoder, reali
     pictures = [result.image.astype(int) for _, result in done]
     change = np.array([np.abs(b - a).mean() for a, b in itertools.pairwise(pictures)])
     assert change.mean() <= 1.0
-    assert change[10:].max() <= 0.5
+    assert change[10:].max() <= 0.8
     assert change[1] < change[0] > change[4]  # refinements, ever smaller
 
 

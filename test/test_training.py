@@ -207,18 +207,17 @@ def test_the_context_stage_learns_resumes_and_exports(encoder, images, tmp_path,
 
 
 def test_whole_photographs_keep_their_places(encoder, images) -> None:
-    """Latents of a group are those of the photographs, padded as frames are."""
+    """Latents of a group are those of the photographs, resized to whole blocks as frames are."""
     from gsc_ros.latents.geometry import Geometry
-    from gsc_ros.training.images import image_files, read_rgb
+    from gsc_ros.training.images import image_files, read_rgb, whole_blocks
 
     codec, latents = encoder.latents.codec, encoder.latents
     odd = read_rgb(image_files(images)[0])[:150, :230]
     (group,) = context_stage.latents(codec, iter([odd]), "cpu")
-    padded = np.pad(odd, ((0, 10), (0, 26), (0, 0)), mode="edge")
-    planes = latents.analyse(latents.tensor(padded))
+    planes = latents.analyse(latents.tensor(whole_blocks(odd, latents.layout)))
     assert group.rest.shape[2:] == latents.layout.grid(1, 300, 460) == planes[4].shape
     assert np.allclose(group.rest[0].numpy(), np.stack([planes[c] for c in range(4, 20)]), atol=1e-4)
-    assert Geometry(300, 460, 1).working(latents.layout) == padded.shape[:2]
+    assert Geometry(300, 460).working(latents.layout) == (160, 224)
 
 
 def test_context_with_memory_starts_as_the_one_without(encoder) -> None:

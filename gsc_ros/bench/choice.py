@@ -24,7 +24,7 @@ from gsc_ros.scale import MOST_BLOCKS
 from gsc_ros.sources import SUFFIXES, read_file
 
 Image = NDArray[np.uint8]
-SCALES = tuple(range(0, 13))
+SCALES = tuple(range(0, 13, 2))
 COUNTS = (4, 8, 12, 16, 20)
 
 
@@ -68,7 +68,7 @@ def exhaustive(latents: NanoLatents, encoder: Encoder, image: Image, budget: int
         encoder.for_another_camera().encode(image, EncodeSettings(max_bytes=24, caption_mode="off")).frame, channels=b""
     )
     for scale in SCALES:
-        geometry = Geometry(*image.shape[:2], scale)
+        geometry = Geometry(image.shape[0], image.shape[1], scale)
         if geometry.blocks(latents.layout) > MOST_BLOCKS:
             continue  # the encoder never does it: too slow
         small = geometry.shrink(image, latents.layout)

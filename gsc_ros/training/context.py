@@ -20,7 +20,7 @@ from gsc_ros.entropy.context import ContextModel, bits
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.training import loop
 from gsc_ros.training.codec import draw_sent
-from gsc_ros.training.images import image_files, read_rgb
+from gsc_ros.training.images import image_files, read_rgb, whole_blocks
 
 SMALLER = (0.55, 0.85)  # the third form of every photograph, as part of its size: other cameras see wider
 LEVEL_APART = 1.09  # bytes of one level over those of the one below, about
@@ -56,12 +56,10 @@ def photographs(root: Path, seed: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def latents(codec: NanoCodec, images: Iterator[NDArray[np.uint8]], device: str) -> list[Group]:
-    """The latents of ``images``, cut to whole blocks, by size."""
+    """The latents of whole ``images``, by size."""
     found: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
-    block = codec.layout.coarsest // codec.layout.reduction
     for image in images:
-        down, across = (size // block * block for size in image.shape[:2])
-        x = np.ascontiguousarray(image[:down, :across])
+        x = whole_blocks(image, codec.layout)
         with torch.inference_mode():
             lead, rest = codec.analysis(torch.from_numpy(x).permute(2, 0, 1)[None].to(device).float() / 255)
         found.setdefault(tuple(rest.shape), []).append((lead.cpu(), rest.cpu()))

@@ -17,16 +17,16 @@ from gsc_ros.entropy.context import ContextModel
 from gsc_ros.generators.flow_network import FlowNetwork
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.geometry import Geometry
+from gsc_ros.latents.layout import LatentLayout
 from gsc_ros.latents.nano import NanoLatents
 from gsc_ros.memory import Remembered
 from gsc_ros.training import checkpoint, confidence
-from gsc_ros.training.images import image_files, read_rgb
+from gsc_ros.training.images import image_files, read_rgb, whole_blocks
 from gsc_ros.training.memory import MemoryTraining, MovingViews
 from gsc_ros.training.tables import fit, quantise
 from gsc_ros.training.text import build
 
 HELD_OUT = 1500  # captions at the end of the corpus that the table never sees
-BLOCK = 32  # of pixels at working resolution: frames are whole ones
 LEVELS_APART = 3  # of the levels at which frequencies are counted: neighbours say much the same
 DESCRIPTOR_REPEATS = 4  # how often a descriptor caption counts against one of the corpus
 
@@ -50,11 +50,10 @@ def averaged(path: Path, key: str, module: torch.nn.Module) -> torch.nn.Module:
 
 
 def training_views(images: Path, count: int) -> Iterator[NDArray[np.uint8]]:
-    """``count`` images spread over the folder, each as it stands at working resolution, cut to whole blocks."""
+    """``count`` images spread over the folder, each as it stands at working resolution, whole blocks."""
     files = image_files(images)
     for path in files[:: max(1, len(files) // count)][:count]:
-        view = read_rgb(path)
-        yield view[: view.shape[0] // BLOCK * BLOCK, : view.shape[1] // BLOCK * BLOCK]
+        yield whole_blocks(read_rgb(path), LatentLayout())
 
 
 def measure_gain(latents: NanoLatents, images: Path, level: int) -> torch.Tensor:

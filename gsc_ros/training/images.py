@@ -11,6 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gsc_ros.latents.geometry import Geometry
+from gsc_ros.latents.layout import LatentLayout
+
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".tif", ".tiff"}
 
 
@@ -28,6 +31,16 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     if image is None:
         raise ValueError(f"{path} is not an image that OpenCV reads")
     return np.ascontiguousarray(image[:, :, ::-1])
+
+
+def whole_blocks(image: NDArray[np.uint8], layout: LatentLayout) -> NDArray[np.uint8]:
+    """(h,w,3) at working resolution, resized to whole blocks as frames are."""
+    height, width = Geometry(layout.reduction * image.shape[0], layout.reduction * image.shape[1]).working(layout)
+    if image.shape[:2] == (height, width):
+        return image
+    smaller = height <= image.shape[0] and width <= image.shape[1]
+    interpolation = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), dtype=np.uint8)
 
 
 class CropSource:
