@@ -399,7 +399,7 @@ def test_a_detector_agrees_with_itself_and_less_with_what_was_coded(tmp_path) ->
     originals = [
         row
         for picture in found
-        for row in eval_run.measure(replace(asked, settings=(Setting(1),)), "original", picture)
+        for row in eval_run.measure(replace(asked, settings=(Setting(1),)), "original", picture).rows
     ]
     (best,) = eval_report.summarise(originals)
     assert best["detector_agreement"] == 1.0 and best["bytes"] == 0
