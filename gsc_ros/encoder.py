@@ -48,8 +48,8 @@ class EncodeSettings:
     caption_refresh  an unchanged caption is repeated in full every so many frames, 1..255
     memory           what a frame may build on: ``off``, ``acknowledged`` or ``key`` (gsc_ros.memory)
     key_interval     with memory, every so many frames one builds on nothing, 1..64
-    patience         seconds that coding a frame of 640x512 to 2**19 pixels may take: where bytes are left over, such frames
-                     look better coded at twice their size, which takes some six times as long; None: as long as it takes
+    patience         seconds that coding a frame at more than its own size may take: where bytes are left over it looks better
+                     for it, and takes the longer; None: as long as it takes
     """
 
     max_bytes: int | None = None

@@ -134,7 +134,7 @@ COMPRESSOR = (
     Parameter(
         "patience",
         PATIENCE_S,
-        "seconds that coding may take where bytes are left over: frames of 640x512 to 2**19 pixels look better coded at twice their size, which takes longer",
+        "seconds that coding a frame at more than its own size may take: where bytes are left over it looks better for it, and takes the longer",
         low=0.0,
         high=60.0,
     ),
