@@ -17,6 +17,8 @@ from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.quantised import InSteps, Planes, QuantisedLatents
 
+LEVEL_AIMED = 14  # docs/nano.md, "The encoder's choice"
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -39,7 +41,7 @@ class Decoded:
 class NanoLatents(QuantisedLatents):
     """Analysis, quantisation and fidelity synthesis with trained weights, on one device."""
 
-    level_aimed = 14  # docs/nano.md, "The encoder's choice"
+    level_aimed = LEVEL_AIMED
 
     def __init__(
         self, codec: NanoCodec, tables: ChannelTables, memory: ChannelTables | None = None, *, device: str = "cpu"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gsc_ros.latents.codec import NanoCodec
-from gsc_ros.latents.nano import NanoLatents
+from gsc_ros.latents.nano import LEVEL_AIMED, NanoLatents
 from gsc_ros.training import loop
 from gsc_ros.training.images import CropSource
 from gsc_ros.training.initialise import principal_components
@@ -62,6 +62,13 @@ def draw_sent(generator: torch.Generator, batch: int, channels: int) -> Tensor:
     return sent
 
 
+def draw_levels(generator: torch.Generator, batch: int, levels: int) -> Tensor:
+    """Quality levels of a batch, (B,) of int64: mostly about the one at which the encoder aims; a quarter of them any."""
+    near = (LEVEL_AIMED + 5 * torch.randn(batch, generator=generator)).round().clamp(0, levels - 1).long()
+    anywhere = torch.randint(levels, (batch,), generator=generator)
+    return torch.where(torch.rand(batch, generator=generator) < 0.25, anywhere, near)
+
+
 def distortion(image: Tensor, x: Tensor, fineness: Tensor, config: CodecTraining) -> Tensor:
     """1 - MS-SSIM plus squared errors of colour and chroma, for each frame: (B,).
 
@@ -87,7 +94,7 @@ def train(config: CodecTraining, report: loop.Report) -> NanoCodec:
         generator = loop.generator_of(config, step)
         torch.manual_seed(config.seed * 1_000_003 + step)  # the quantisation noise
         x = source.tensor(step, config.batch, config.device)
-        level = torch.randint(codec.levels, (config.batch,), generator=generator).to(config.device)
+        level = draw_levels(generator, config.batch, codec.levels).to(config.device)
         sent = draw_sent(generator, config.batch, codec.layout.channels).to(config.device)
         with config.wide_layers():
             output = codec(x, level, sent)
@@ -100,5 +107,8 @@ def train(config: CodecTraining, report: loop.Report) -> NanoCodec:
     # works, which large steps would undo.
     transforms = [*codec.analysis.parameters(), *codec.synthesis.parameters()]
     models = [*codec.context.parameters(), *codec.steps.parameters()]
-    groups = [{"params": transforms, "factor": 1.0}, {"params": models, "factor": config.context_factor}]
+    groups = [
+        {"params": transforms, "factor": 1.0, "wide": True},
+        {"params": models, "factor": config.context_factor},
+    ]
     return loop.run(codec, groups, step_loss, config, config.out / "codec.pt", report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,13 +11,13 @@ from torch.nn import functional as F
 
 from gsc_ros.captioners.descriptor import DescriptorCaptioner
 from gsc_ros.generators.flow_network import RESIDUAL_SCALE, FlowNetwork
-from gsc_ros.generators.nano_flow import MAX_STEPS
+from gsc_ros.generators.nano_flow import MAX_STEPS, NanoFlow
 from gsc_ros.generators.rectified_flow import interpolate, matching_loss, noise, timesteps, velocity
 from gsc_ros.generators.text_embedding import bag_of_words
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.nano import NanoLatents
 from gsc_ros.training import loop
-from gsc_ros.training.codec import draw_sent, luma_chroma
+from gsc_ros.training.codec import draw_levels, draw_sent, luma_chroma
 from gsc_ros.training.images import CropSource
 
 CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -27,7 +28,8 @@ class FlowTraining(loop.TrainingSettings):
     """Settings of stage three.
 
     ``texture`` weighs the difference in local structure; captions and latents are left
-    out of ``drop_text`` and ``drop_latent`` of the crops.
+    out of ``drop_text`` and ``drop_latent`` of the crops. ``start`` is a folder with the
+    ``flow.safetensors`` to go on from.
     """
 
     steps: int = 1700
@@ -36,6 +38,7 @@ class FlowTraining(loop.TrainingSettings):
     texture: float = 0.3
     drop_text: float = 0.2
     drop_latent: float = 0.03
+    start: Path | str | None = None
 
 
 def texture(image: Tensor) -> list[Tensor]:
@@ -63,8 +66,8 @@ def texture_difference(painted: Tensor, x: Tensor) -> Tensor:
 
 
 def draw_times(generator: torch.Generator, batch: int) -> Tensor:
-    """Times t of a batch: half of them those that four steps visit, half any that up to sixteen steps visit."""
-    visited = torch.tensor(timesteps(4)[:-1])[torch.randint(4, (batch,), generator=generator)]
+    """Times t of a batch: half of them those that two steps visit, half any that up to sixteen steps visit."""
+    visited = torch.tensor(timesteps(2)[:-1])[torch.randint(2, (batch,), generator=generator)]
     least = timesteps(MAX_STEPS)[-2]
     any_time = least + (1 - least) * torch.rand(batch, generator=generator)
     return torch.where(torch.rand(batch, generator=generator) < 0.5, visited, any_time)
@@ -75,7 +78,11 @@ def train(config: FlowTraining, codec: NanoCodec, report: loop.Report) -> FlowNe
     torch.manual_seed(config.seed)
     codec = codec.to(config.device).eval().requires_grad_(False)
     channels, levels = codec.layout.channels, codec.levels
-    network = FlowNetwork(channels, levels)
+    network = (
+        FlowNetwork(channels, levels)
+        if config.start is None
+        else NanoFlow.load(Path(config.start), channels=channels, levels=levels).network.requires_grad_(True).train()
+    )
     source = CropSource(config.images, crop=config.crop, seed=config.seed)
     captioner = DescriptorCaptioner()
 
@@ -83,7 +90,7 @@ def train(config: FlowTraining, codec: NanoCodec, report: loop.Report) -> FlowNe
         generator = loop.generator_of(config, step)
         crops = source.batch(step, config.batch)
         x = source.tensor(step, config.batch, config.device)
-        level = torch.randint(levels, (config.batch,), generator=generator).to(config.device)
+        level = draw_levels(generator, config.batch, levels).to(config.device)
         sent = draw_sent(generator, config.batch, channels)
         sent[torch.rand(config.batch, generator=generator) < config.drop_latent] = 0
         sent = sent.to(config.device)
@@ -110,5 +117,5 @@ def train(config: FlowTraining, codec: NanoCodec, report: loop.Report) -> FlowNe
         unlike = texture_difference(painted, x) / RESIDUAL_SCALE
         return error + config.texture * unlike, {"squared_error": error, "texture": unlike}
 
-    groups = [{"params": list(network.parameters()), "factor": 1.0}]
+    groups = [{"params": list(network.parameters()), "factor": 1.0, "wide": True}]
     return loop.run(network, groups, step_loss, config, config.out / "flow.pt", report)

@@ -46,8 +46,8 @@ def whole_blocks(image: NDArray[np.uint8], layout: LatentLayout) -> NDArray[np.u
 class CropSource:
     """Random crops at the codec's working resolution.
 
-    The images are taken as they are: a photo with a short side of 288 pixels stands for a
-    frame of 576. Step n of a run always yields the same batch, whichever steps were run
+    A photo with a short side of 288 pixels stands for a frame of 576, and made smaller, down to 1/1.6, for one
+    that is coded at a smaller scale, as most are. Step n of a run always yields the same batch, whichever steps were run
     before it, so that a resumed training equals an uninterrupted one.
     """
 
@@ -77,7 +77,7 @@ class CropSource:
         image = self.images[int(rng.integers(len(self.images)))]
         height, width = image.shape[:2]
         limit = min(height, width, round(1.6 * self.crop))
-        side = self.crop if rng.random() < 0.5 else int(rng.integers(self.crop, limit + 1))
+        side = int(rng.integers(self.crop, limit + 1))
         top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
         patch = image[top : top + side, left : left + side]
         if side != self.crop:

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from gsc_ros.training import checkpoint
+from gsc_ros.training.muon import Muon, adamw
 
 REPORT_EVERY = 50
 WARM_UP = 100
 FLOOR = 0.02  # of the learning rate, at the end
 PRECISIONS = ("float32", "bfloat16")
+OPTIMIZERS = ("adamw", "muon")
 
 Report = Callable[[int, dict[str, float]], None]
 Model = TypeVar("Model", bound=nn.Module)
@@ -32,6 +34,7 @@ class TrainingSettings:
     ema               decay of the averaged weights, which are the result
     largest_gradient  a step whose gradient norm is larger is skipped (norms above 1 are scaled to 1)
     precision         ``float32``, or ``bfloat16`` for the wide layers, faster on processors that have it
+    optimizer         ``adamw``; or ``muon`` for the kernels of the groups that are ``wide``, and AdamW for the rest
     """
 
     images: Path
@@ -46,8 +49,11 @@ class TrainingSettings:
     save_every: int = 200
     device: str = "cpu"
     precision: str = "float32"
+    optimizer: str = "adamw"
 
     def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer {self.optimizer!r}: {' and '.join(OPTIMIZERS)} are known")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision {self.precision!r}: {' and '.join(PRECISIONS)} are known")
 
@@ -66,13 +72,18 @@ def run(
 ) -> Model:
     """Train ``model`` from the checkpoint at ``path``, or from the start; returns the averaged model.
 
-    ``groups`` are AdamW's, each with a ``factor`` on the learning rate. ``step_loss(step)`` must
-    depend on nothing but the step and the model, so that a resumed run equals an uninterrupted one.
+    ``groups`` are the optimizer's, each with a ``factor`` on the learning rate, and ``wide`` where Muon may have its
+    kernels. ``step_loss(step)`` must depend on nothing but the step and the model, so that a resumed run equals an
+    uninterrupted one.
     """
     model.to(settings.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     decay = torch.optim.swa_utils.get_ema_multi_avg_fn(settings.ema)
     average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=decay)
-    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=1e-5)
+    optimizer: torch.optim.Optimizer | Muon
+    if settings.optimizer == "muon":
+        optimizer = Muon(groups, learning_rate=settings.learning_rate)
+    else:
+        optimizer = adamw(groups, learning_rate=settings.learning_rate)
     start = 0
     if (state := checkpoint.load(path)) is not None:
         model.load_state_dict(state["model"])
