@@ -314,3 +314,18 @@ def test_the_memory_stage_learns_and_exports(encoder, images, tmp_path) -> None:
     export_memory(tmp_path / "run" / "memory.pt", images, tmp_path, pairs=6)
     latents = NanoLatents.load(tmp_path)
     assert latents.has_memory
+
+
+def test_training_of_the_memory_goes_on_from_shipped_tables(encoder, images, tmp_path) -> None:
+    """What is restored from the integers gives the same integers."""
+    from gsc_ros.entropy.channels import ChannelTables
+    from gsc_ros.training.tables import quantise
+
+    config = memory_stage.MemoryTraining(
+        images=images, out=tmp_path, steps=1, batch=1, crop=96, learning_rate=0.0, start=encoder.profile.weights
+    )
+    context = memory_stage.train(config, encoder.latents.codec, lambda step, figures: None)
+    shipped = ChannelTables.load(encoder.profile.weights / "memory.safetensors")
+    for again, before in zip(quantise(context.grid64, context.grid32).grids, shipped.grids, strict=True):
+        for name, value in vars(before).items():
+            np.testing.assert_array_equal(getattr(again, name), value, err_msg=name)

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from gsc_ros.entropy.channels import ACTIVITIES, ACTIVITY_LIMITS
+from gsc_ros.entropy.channels import ACTIVITIES, ACTIVITY_LIMITS, ChannelTables
 from gsc_ros.entropy.context import ContextModel, bits
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.quantised import HOLD
 from gsc_ros.training import loop
 from gsc_ros.training.codec import draw_sent
 from gsc_ros.training.images import CropSource
+from gsc_ros.training.tables import restore_grid
 
 MARGIN = 48  # pixels at working resolution that a view may move beyond its crop
 STILL = 0.3  # of the pairs: a parked camera, nothing but noise
@@ -26,12 +27,16 @@ STILL = 0.3  # of the pairs: a parked camera, nothing but noise
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryTraining(loop.TrainingSettings):
-    """Settings of stage four. ``largest_motion`` in pixels at working resolution."""
+    """Settings of stage four.
+
+    ``largest_motion`` in pixels at working resolution; ``start`` is a folder with the ``memory.safetensors`` to go on from.
+    """
 
     steps: int = 4000
     learning_rate: float = 2e-3
     seed: int = 3
     largest_motion: float = 30.0
+    start: Path | str | None = None
 
 
 class MovingViews(CropSource):
@@ -98,12 +103,21 @@ def initial(codec: NanoCodec) -> ContextModel:
     return context
 
 
+def restored(codec: NanoCodec, folder: Path) -> ContextModel:
+    """The context model with memory behind the tables in ``folder``."""
+    context = ContextModel(codec.layout, codec.levels, memory=True)
+    tables = ChannelTables.load(folder / "memory.safetensors")
+    for grid, network in zip(tables.grids, (context.grid64, context.grid32), strict=True):
+        restore_grid(grid, network)
+    return context
+
+
 def train(config: MemoryTraining, codec: NanoCodec, report: loop.Report) -> ContextModel:
     """Run or resume stage four; returns the averaged model."""
     torch.manual_seed(config.seed)
     source = MovingViews(config.images, crop=config.crop, seed=config.seed, largest_motion=config.largest_motion)
     codec = codec.to(config.device).eval().requires_grad_(False)
-    context = initial(codec)
+    context = initial(codec) if config.start is None else restored(codec, Path(config.start))
     levels, channels, lead = codec.levels, codec.layout.channels, codec.layout.counts[0]
 
     def step_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:

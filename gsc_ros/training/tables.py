@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from gsc_ros.entropy.channels import FINE, LOWEST_SCALE, REACH, SCALES, UNIT, ChannelTables, GridTables
@@ -19,12 +20,14 @@ def _integers(values: NDArray[np.floating], unit: int = UNIT) -> NDArray[np.int6
     return np.rint(values.astype(np.float64) * 2.0**unit).astype(np.int64)
 
 
+RING = [(dy + 2, dx + 2) for dy in range(-2, 3) for dx in range(-2, 3) if (dy + dx) % 2]
+
+
 def quantise_grid(grid: GridContext) -> GridTables:
     """The integer form of one grid's network."""
     state = {name: value.detach().cpu().numpy() for name, value in grid.state_dict().items()}
     channels, hidden = grid.channels, grid.hidden
-    ring = [(dy + 2, dx + 2) for dy in range(-2, 3) for dx in range(-2, 3) if (dy + dx) % 2]
-    within = np.stack([state["within.weight"][:, 0, y, x] for y, x in ring], axis=1).reshape(channels, hidden, 12)
+    within = np.stack([state["within.weight"][:, 0, y, x] for y, x in RING], axis=1).reshape(channels, hidden, 12)
     # The second pass adds the bias of ``within`` along with ``second``.
     second = (state["second"][:, 0, 0] + state["within.bias"]).reshape(channels, hidden)
     bias, across = state["condition.bias"], None
@@ -47,6 +50,29 @@ def quantise_grid(grid: GridContext) -> GridTables:
         if grid.reference is not None
         else None,
     )
+
+
+def restore_grid(tables: GridTables, grid: GridContext) -> None:
+    """Give ``grid`` the weights behind ``tables``, so that training can go on from tables that were shipped."""
+    state = grid.state_dict()
+    values = {
+        field.name: value
+        for field in fields(GridTables)
+        if (value := getattr(tables, field.name)) is not None and field.name != "within"
+    }
+    names = {"bias": "condition.bias", "second": "second", "middle_bias": "middle.bias", "out_bias": "out.bias"}
+    for name, value in values.items():
+        unit = 2 * UNIT if name in ("middle_bias", "out_bias") else UNIT
+        target = state[names.get(name, f"{name}.weight")]
+        target.copy_(torch.from_numpy(value / 2.0**unit).reshape(target.shape))
+    within = torch.from_numpy(tables.within / 2.0**UNIT).reshape(-1, len(RING)).float()
+    for index, (y, x) in enumerate(RING):
+        state["within.weight"][:, 0, y, x] = within[:, index]
+    # What the integers hold in one sum is left in one place.
+    for name in ("within.bias", "across.bias"):
+        if name in state:
+            state[name].zero_()
+    grid.load_state_dict(state)
 
 
 def logistic_rows() -> NDArray[np.float64]:
