@@ -173,6 +173,18 @@ def test_texture_is_missed_when_blurred_but_not_when_moved(images) -> None:
     assert flow_stage.texture_difference(moved, x) < 0.5 * flow_stage.texture_difference(blurred, x)
 
 
+def test_a_grid_is_told_from_texture() -> None:
+    from gsc_ros.entropy.context import checkerboard
+
+    noise = torch.randn((2, 3, 128, 128), generator=torch.Generator().manual_seed(0))
+    grid = noise[:, :, :4, :4].repeat(1, 1, 32, 32)
+    alternating = grid * (1 - 2 * checkerboard(32, 32)).repeat_interleave(4, 0).repeat_interleave(4, 1)
+    assert flow_stage.pattern(grid) > 0.5
+    assert flow_stage.pattern(alternating) > 0.5
+    assert flow_stage.pattern(noise) < 0.03
+    assert flow_stage.pattern(torch.ones(1, 3, 128, 128)) < 1e-6  # light is no grid
+
+
 def test_the_noise_is_of_unit_variance_and_mostly_grey() -> None:
     from gsc_ros.generators.rectified_flow import COMMON, noise
 
@@ -185,7 +197,7 @@ def test_the_noise_is_of_unit_variance_and_mostly_grey() -> None:
 def test_the_flow_resumes_and_predicts_better_than_nothing(encoder, images, tmp_path) -> None:
     codec = encoder.latents.codec
     config = flow_stage.FlowTraining(
-        images=images, out=tmp_path / "a", steps=50, batch=2, crop=96, save_every=25, learning_rate=1e-3
+        images=images, out=tmp_path / "a", steps=50, batch=2, crop=192, save_every=25, learning_rate=1e-3
     )
     figures: list[dict] = []
     whole = flow_stage.train(config, codec, lambda step, f: figures.append(f))
@@ -196,7 +208,7 @@ def test_the_flow_resumes_and_predicts_better_than_nothing(encoder, images, tmp_
 
 def test_the_shipped_flow_reduces_the_error_of_a_noisy_residual(encoder, decoder, photograph) -> None:
     """At small t the network sees most of the truth: what it predicts must be nearer to it than its input."""
-    from gsc_ros.generators.flow_network import RESIDUAL_SCALE
+    from gsc_ros.generators.flow_network import RESIDUAL_SCALE, enlarged
     from gsc_ros.generators.rectified_flow import interpolate
     from gsc_ros.generators.text_embedding import bag_of_words
     from gsc_ros.latents.geometry import Geometry
@@ -206,12 +218,15 @@ def test_the_shipped_flow_reduces_the_error_of_a_noisy_residual(encoder, decoder
     x = latents.tensor(geometry.shrink(photograph, latents.layout))
     symbols = latents.quantise(latents.analyse(x), 4)
     decoded = latents.synthesise(symbols, 4, geometry)
-    residual = (x - decoded.image.clamp(0, 1)[None]) / RESIDUAL_SCALE
+    fidelity = enlarged(decoded.image.clamp(0, 1)[None])
+    height, width = fidelity.shape[2:]
+    truth = latents.tensor(cv2.resize(photograph, (width, height), interpolation=cv2.INTER_AREA))
+    residual = (truth - fidelity) / RESIDUAL_SCALE
     t = torch.tensor([0.4])
     z = interpolate(residual, torch.randn(residual.shape, generator=torch.Generator().manual_seed(0)), t)
     with torch.inference_mode():
         guidance = network.guidance(
-            decoded.image.clamp(0, 1)[None],
+            fidelity,
             decoded.control,
             latents.condition(list(symbols), 4),
             bag_of_words(["a clear view"]),

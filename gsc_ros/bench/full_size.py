@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -107,10 +108,25 @@ def pipeline_of(size: str, device: str, dtype: torch.dtype) -> Any:
     return pipeline
 
 
-def _timed(work: Callable[[], Any], device: str, repeats: int) -> tuple[float, float]:
-    """Median seconds after one call that warms up, and peak GiB."""
+def _arrange(pipeline: Any, settings: Any, device: str, dtype: torch.dtype) -> None:
+    """Put ``pipeline`` where ``settings.memory`` wants it, the quantised modes by way of a folder, as they are loaded."""
+    from gsc_ros.generators.flux import place, quantisation
+
+    if (config := quantisation(settings, dtype)) is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            pipeline.transformer.save_pretrained(folder)
+            kind = type(pipeline.transformer)
+            pipeline.transformer = None
+            free()
+            pipeline.transformer = kind.from_pretrained(folder, dtype=dtype, quantization_config=config)
+    place(pipeline, settings, device)
+
+
+def _timed(work: Callable[[], Any], device: str, repeats: int, *, warm: bool = False) -> tuple[float, float]:
+    """Median seconds, after one call that warms up unless that was done, and peak GiB."""
     on_gpu = device.startswith("cuda")
-    work()
+    if not warm:
+        work()
     if on_gpu:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
@@ -132,28 +148,32 @@ def generate(
     *,
     device: str,
     dtype: torch.dtype,
-    compiled: bool,
-    repeats: int = 3,
+    compiled: bool = False,
+    memory: str = "full",
+    tokens: int | None = None,
+    repeats: int = 1,
 ) -> Iterator[Timing]:
-    """Seconds of a frame of each of ``frames`` (width, height): denoising with the branch, and the VAE."""
-    from gsc_ros.generators.flux import TILED_PIXELS, FluxGenerator, FluxSettings
+    """Seconds of a frame of each of ``frames`` (width, height): denoising with the branch, and the VAE.
+
+    ``memory`` is one of :data:`gsc_ros.generators.flux.MODES`, ``tokens`` the length of the text (None: the longest).
+    """
+    from gsc_ros.generators.flux import TILED_PIXELS, FluxGenerator, FluxSettings, compile_blocks
     from gsc_ros.generators.flux_control import LATENT_CHANNELS, LatentControl, condition_of
 
     shape: dict[str, Any] = FLUX[size]
+    settings = FluxSettings(base="random", memory=memory)
     pipeline = pipeline_of(size, device, dtype)
     with _built_on(device, dtype):
         branch = _fill(LatentControl.copy_of(pipeline.transformer))
+    _arrange(pipeline, settings, device, dtype)
     if compiled:
-        pipeline.transformer.compile()
-        branch.compile()
+        compile_blocks(pipeline.transformer, branch)
     # Neither denoising nor the VAE asks for the latents: the condition is made up here.
-    generator = FluxGenerator(
-        pipeline, branch, cast(QuantisedLatents, None), FluxSettings(base="random"), device=device
-    )
+    generator = FluxGenerator(pipeline, branch, cast(QuantisedLatents, None), settings, device=device)
     for width, height in frames:
         rows, columns = -(-height // 16), -(-width // 16)
-        tokens = torch.randn(
-            1, shape["tokens"], shape["transformer"]["joint_attention_dim"], device=device, dtype=dtype
+        text = torch.randn(
+            1, tokens or shape["tokens"], shape["transformer"]["joint_attention_dim"], device=device, dtype=dtype
         )
         pooled = torch.randn(1, shape["transformer"]["pooled_projection_dim"], device=device, dtype=dtype)
         sent = torch.zeros(1, LATENT_CHANNELS, device=device)
@@ -164,14 +184,15 @@ def generate(
         condition = condition_of(y, sent)
 
         def denoise(
-            count: int, tokens: Tensor = tokens, pooled: Tensor = pooled, condition: Tensor = condition,
+            count: int, text: Tensor = text, pooled: Tensor = pooled, condition: Tensor = condition,
             grid: tuple[int, int] = (16 * rows, 16 * columns),
         ) -> Tensor:  # fmt: skip
             with torch.inference_mode():
-                return generator.denoise(tokens, pooled, condition, grid, count, [torch.Generator().manual_seed(0)])
+                return generator.denoise(text, pooled, condition, grid, count, [torch.Generator().manual_seed(0)])
 
+        denoise(1)  # warms up for every number of steps
         for count in steps:
-            seconds, peak = _timed(lambda count=count: denoise(count), device, repeats)  # type: ignore[misc]
+            seconds, peak = _timed(lambda count=count: denoise(count), device, repeats, warm=True)  # type: ignore[misc]
             yield Timing("denoise", f"{width}x{height}", count, seconds, peak)
         packed = denoise(1)
 
@@ -182,6 +203,9 @@ def generate(
         seconds, peak = _timed(decode, device, repeats)
         tiled = " in tiles" if 256 * rows * columns >= TILED_PIXELS else ""
         yield Timing(f"VAE{tiled}", f"{width}x{height}", 0, seconds, peak)
+        if memory == "offload":  # the models come and go only where they take turns
+            seconds, peak = _timed(lambda: decode(denoise(steps[0])), device, repeats)
+            yield Timing("denoise and VAE", f"{width}x{height}", steps[0], seconds, peak)
 
 
 def train(size: str, *, side: int, device: str, dtype: torch.dtype, checkpointing: bool, repeats: int = 3) -> Timing:

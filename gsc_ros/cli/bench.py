@@ -54,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     generate.add_argument("--steps", default="4,8,28", help="of the flow, e.g. 4,8,28")
     generate.add_argument("--compile", action="store_true", help="with torch.compile")
+    generate.add_argument(
+        "--memory", choices=["full", "offload", "nf4", "fp8"], default="full", help="flux.memory of the profile"
+    )
+    generate.add_argument("--tokens", type=int, default=128, help="of the text; max_text_tokens of the profile")
+    generate.add_argument("--no-caption", action="store_true", help="leave the captioner out")
     train = kinds.add_parser("train", help="seconds and memory of a step of `gsc train control`")
     train.add_argument("--side", type=int, default=512)
     operations = kinds.add_parser(
@@ -107,11 +112,19 @@ def _generate(options: argparse.Namespace) -> None:
 
     frames = _sizes(options.frames)
     steps = _numbers(options.steps, "--steps", "4,8,28")
-    rows = list(full_size.generate(options.size, frames, steps, device=device, dtype=dtype, compiled=options.compile))
+    if options.memory in ("offload", "nf4") and not device.startswith("cuda"):
+        raise UsageError(f"--memory {options.memory} needs a GPU")
+    rows = list(
+        full_size.generate(
+            options.size, frames, steps, device=device, dtype=dtype, compiled=options.compile, memory=options.memory,
+            tokens=options.tokens,
+        )
+    )  # fmt: skip
     full_size.free()
-    captioner = "qwen2.5-vl-7b" if options.size == "flux-dev" else "tiny"
-    width, height = frames[0]
-    rows.append(full_size.caption(captioner, width=width, height=height, device=device, dtype=dtype))
+    if not options.no_caption:
+        captioner = "qwen2.5-vl-7b" if options.size == "flux-dev" else "tiny"
+        width, height = frames[0]
+        rows.append(full_size.caption(captioner, width=width, height=height, device=device, dtype=dtype))
     _print_timings(options, device, rows)
 
 

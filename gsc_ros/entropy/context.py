@@ -12,6 +12,8 @@ integers, so that both ends of the link agree to the last bit on every machine.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,6 +31,14 @@ def checkerboard(height: int, width: int, *, device: torch.device | str = "cpu")
     rows = torch.arange(height, device=device)[:, None]
     columns = torch.arange(width, device=device)[None, :]
     return ((rows + columns) % 2).float()
+
+
+@lru_cache(maxsize=64)
+def place_planes(rows: int, columns: int, device: torch.device) -> Tensor:
+    """:func:`gsc_ros.entropy.channels.places` for the float form, (1,PLACES,rows,columns)."""
+    with torch.inference_mode(False):  # kept: training may be the next to ask
+        planes = torch.from_numpy(places(rows, columns)).float().div(64).view(1, PLACES, rows, columns)
+        return planes.to(device)
 
 
 class GridContext(nn.Module):
@@ -84,8 +94,8 @@ class GridContext(nn.Module):
         ``reference`` (B,earlier+channels,r,c): the earlier frame's y_hat in steps of the present level.
         """
         rows, columns = symbols.shape[2:]
-        place = torch.from_numpy(places(rows, columns)).to(symbols).div(64).view(1, PLACES, rows, columns)
-        hidden = self.condition(condition)[:, :, None, None] + self.place(place)
+        place = self.place(place_planes(rows, columns, symbols.device))
+        hidden = self.condition(condition)[:, :, None, None] + place
         if self.across is not None:
             inputs = symbols if earlier is None else torch.cat([earlier, symbols], dim=1)
             hidden = hidden + F.conv2d(inputs, self.across.weight * self.across_mask, self.across.bias, padding=1)

@@ -1,5 +1,7 @@
 """The nano generator's network: a small U-Net and its control branch.
 
+It paints at twice the codec's working resolution: what the codec cannot hold is the octave above.
+
                      text, t
                         |
     z_t --> stem --> encoder --skips--> decoder --> predicted x
@@ -8,11 +10,12 @@
     fidelity image, --> control encoder ---+      (a second encoder, joined by zero-initialised
     y_hat, level                                   convolutions, as the paper's trainable copy)
 
-x is the residual on the fidelity image, in units of ``RESIDUAL_SCALE``.
+x is the residual on the fidelity image, twice its size, in units of ``RESIDUAL_SCALE``.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -22,9 +25,14 @@ from torch.nn import functional as F
 from gsc_ros.generators.text_embedding import TextEmbedding
 from gsc_ros.latents.transform import Down, Up, zeroed
 
-WIDTHS = (64, 96, 144)  # at 1/4, 1/8 and 1/16 of the working resolution
+WIDTHS = (32, 64, 96, 144)  # at 1/4, 1/8, 1/16 and 1/32 of the painted picture
 EMBEDDING = 128
 RESIDUAL_SCALE = 0.1
+
+
+def enlarged(fidelity: Tensor) -> Tensor:
+    """The fidelity image (B,3,h,w) at the size that is painted, (B,3,2h,2w), bicubic."""
+    return F.interpolate(fidelity, scale_factor=2, mode="bicubic", align_corners=False).clamp(0, 1)
 
 
 def time_features(t: Tensor) -> Tensor:
@@ -50,22 +58,21 @@ class ConditionedBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Features at the three resolutions, from features at 1/4."""
+    """Features at the four resolutions, from features at 1/4; ``extra`` is added at 1/32."""
 
     def __init__(self) -> None:
         super().__init__()
-        w4, w8, w16 = WIDTHS
-        self.block4 = ConditionedBlock(w4)
-        self.down8 = Down(w4, w8)
-        self.block8 = ConditionedBlock(w8)
-        self.down16 = Down(w8, w16)
-        self.block16 = ConditionedBlock(w16)
+        self.blocks = nn.ModuleList([ConditionedBlock(width) for width in WIDTHS])
+        self.downs = nn.ModuleList([Down(wide, narrow) for wide, narrow in itertools.pairwise(WIDTHS)])
 
-    def forward(self, x: Tensor, embedding: Tensor, extra16: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        f4 = self.block4(x, embedding)
-        f8 = self.block8(self.down8(f4), embedding)
-        f16 = self.down16(f8)
-        return f4, f8, self.block16(f16 if extra16 is None else f16 + extra16, embedding)
+    def forward(self, x: Tensor, embedding: Tensor, extra: Tensor | None = None) -> list[Tensor]:
+        features = [self.blocks[0](x, embedding)]
+        for down, block in zip(self.downs, self.blocks[1:], strict=True):
+            x = down(features[-1])
+            if extra is not None and len(features) == len(self.downs):
+                x = x + extra
+            features.append(block(x, embedding))
+        return features
 
 
 class ControlBranch(nn.Module):
@@ -74,7 +81,7 @@ class ControlBranch(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, WIDTHS[0], 4, stride=4)
-        self.latent = nn.Conv2d(channels, WIDTHS[2], 1)
+        self.latent = nn.Conv2d(channels, WIDTHS[-1], 1)
         self.encoder = Encoder()
         self.join = nn.ModuleList([zeroed(nn.Conv2d(width, width, 1)) for width in WIDTHS])
 
@@ -88,36 +95,36 @@ class FlowNetwork(nn.Module):
 
     def __init__(self, channels: int, levels: int) -> None:
         super().__init__()
-        w4, w8, w16 = WIDTHS
         self.text = TextEmbedding(EMBEDDING)
         self.condition = nn.Linear(levels + channels, EMBEDDING)
         self.time = nn.Sequential(nn.Linear(32, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING))
-        self.stem = nn.Conv2d(3, w4, 4, stride=4)
+        self.stem = nn.Conv2d(3, WIDTHS[0], 4, stride=4)
         self.encoder = Encoder()
         self.control = ControlBranch(channels)
-        self.middle = ConditionedBlock(w16)
-        self.up8 = Up(w16, w8)
-        self.merge8 = nn.Conv2d(2 * w8, w8, 1)
-        self.back8 = ConditionedBlock(w8)
-        self.up4 = Up(w8, w4)
-        self.merge4 = nn.Conv2d(2 * w4, w4, 1)
-        self.back4 = ConditionedBlock(w4)
-        self.last4 = ConditionedBlock(w4)
-        self.out = nn.Conv2d(w4, 48, 1)
+        self.middle = ConditionedBlock(WIDTHS[-1])
+        back = WIDTHS[::-1]
+        self.ups = nn.ModuleList([Up(narrow, wide) for narrow, wide in itertools.pairwise(back)])
+        self.merges = nn.ModuleList([nn.Conv2d(2 * width, width, 1) for width in back[1:]])
+        self.backs = nn.ModuleList([ConditionedBlock(width) for width in back[1:]])
+        self.last = ConditionedBlock(WIDTHS[0])
+        self.out = nn.Conv2d(WIDTHS[0], 48, 1)
 
     def guidance(
         self, fidelity: Tensor, control: Tensor, condition: Tensor, bags: Tensor
     ) -> tuple[list[Tensor], Tensor]:
-        """All that does not depend on t, once a frame: the control features and the embedding."""
+        """All that does not depend on t, once a frame: the control features and the embedding.
+
+        ``fidelity`` (B,3,2h,2w) is the :func:`enlarged` fidelity image, ``control`` (B,N,h/16,w/16) y_hat on the finer grid.
+        """
         embedding = self.text(bags) + self.condition(condition)
         return self.control(fidelity, control, F.silu(embedding)), embedding
 
     def forward(self, z: Tensor, t: Tensor, guidance: tuple[list[Tensor], Tensor]) -> Tensor:
-        """Predicted x, (B,3,h,w), for z_t (B,3,h,w) at t (B,)."""
-        features, embedding = guidance
+        """Predicted x, (B,3,2h,2w), for z_t (B,3,2h,2w) at t (B,)."""
+        given, embedding = guidance
         embedding = F.silu(embedding + self.time(time_features(t)))
-        f4, f8, f16 = (own + given for own, given in zip(self.encoder(self.stem(z), embedding), features, strict=True))
-        x = self.up8(self.middle(f16, embedding))
-        x = self.up4(self.back8(self.merge8(torch.cat([x, f8], dim=1)), embedding))
-        x = self.last4(self.back4(self.merge4(torch.cat([x, f4], dim=1)), embedding), embedding)
-        return F.pixel_shuffle(self.out(x), 4)
+        features = [own + guide for own, guide in zip(self.encoder(self.stem(z), embedding), given, strict=True)]
+        x = self.middle(features[-1], embedding)
+        for up, merge, back, skip in zip(self.ups, self.merges, self.backs, features[-2::-1], strict=True):
+            x = back(merge(torch.cat([up(x), skip], dim=1)), embedding)
+        return F.pixel_shuffle(self.out(self.last(x, embedding)), 4)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gsc_ros.confidence import Confidence
 from gsc_ros.generators import Painted, Request
+from gsc_ros.generators.flow_network import enlarged
 from gsc_ros.generators.nano_flow import NanoFlow
 from gsc_ros.latents.nano import Decoded, NanoLatents
 from gsc_ros.latents.quantised import QuantisedLatents
@@ -48,6 +49,7 @@ class NanoGenerator:
                 pictures, torch.cat([d.control for d in decoded]), [r.caption for r in requests], conditions,
                 steps=requests[0].steps, seeds=[r.seed for r in requests],
             )  # fmt: skip
+            pictures = enlarged(pictures)
             pictures = pictures + realism * (sampled - pictures)
         pixels = np.ascontiguousarray(pictures.permute(0, 2, 3, 1).cpu().numpy())
         return [

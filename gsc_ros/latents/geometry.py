@@ -51,5 +51,7 @@ class Geometry:
         return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), dtype=np.uint8)
 
     def enlarge(self, image: NDArray[np.float32], interpolation: int = cv2.INTER_CUBIC) -> NDArray[np.float32]:
-        """(h,w[,3]) at working resolution -> (H,W[,3]), bicubic."""
+        """(h,w[,3]) at working resolution, or what was painted at more -> (H,W[,3]), bicubic, or averaged where the frame is smaller."""
+        if image.shape[0] * image.shape[1] > 2 * self.height * self.width:
+            interpolation = cv2.INTER_AREA
         return np.asarray(cv2.resize(image, (self.width, self.height), interpolation=interpolation), dtype=np.float32)

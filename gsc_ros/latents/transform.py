@@ -3,7 +3,7 @@
     x (B,3,h,w) -patchify 4-> 48 --/2--> 112 --/2--> 160 ---------> y32 (B,16,h/16,w/16)
                                                       \\--/2--> 160 -> y64 (B,4,h/32,w/32)
 
-g_s is its mirror image. Both work at half the frame's resolution: h = H/2 and w = W/2 are
+g_s is its mirror image, with more blocks: the base station has the time. Both work at half the frame's resolution: h = H/2 and w = W/2 are
 multiples of 32, so that y32 has stride 32 and y64 stride 64 in pixels of the frame.
 """
 
@@ -70,6 +70,11 @@ class Up(nn.Module):
         return F.pixel_shuffle(self.conv(x), 2)
 
 
+def blocks(width: int, count: int) -> list[ResBlock]:
+    """``count`` residual blocks, one after the other."""
+    return [ResBlock(width) for _ in range(count)]
+
+
 class Analysis(nn.Module):
     """g_a: image at working resolution, (B,3,h,w) in 0..1 -> (y64, y32), before division by the step."""
 
@@ -77,9 +82,9 @@ class Analysis(nn.Module):
         super().__init__()
         w4, w8, w16 = WIDTHS
         self.stem = nn.Conv2d(3, w4, 4, stride=4)
-        self.fine = nn.Sequential(ResBlock(w4), Down(w4, w8), ResBlock(w8), ResBlock(w8), Down(w8, w16))
-        self.mid = nn.Sequential(ResBlock(w16), ResBlock(w16), ResBlock(w16))
-        self.coarse = nn.Sequential(Down(w16, w16), ResBlock(w16), ResBlock(w16))
+        self.fine = nn.Sequential(*blocks(w4, 2), Down(w4, w8), *blocks(w8, 3), Down(w8, w16))
+        self.mid = nn.Sequential(*blocks(w16, 4))
+        self.coarse = nn.Sequential(Down(w16, w16), *blocks(w16, 2))
         self.head64 = nn.Conv2d(w16, layout.counts[0], 1)
         self.head32 = nn.Conv2d(w16, layout.counts[1], 1)
 
@@ -102,9 +107,9 @@ class Synthesis(nn.Module):
         self.condition = nn.Linear(levels + layout.channels, w16)
         self.in64 = nn.Conv2d(layout.counts[0], w16, 1)
         self.in32 = nn.Conv2d(layout.counts[1], w16, 1)
-        self.coarse = nn.Sequential(ResBlock(w16), ResBlock(w16), Up(w16, w16))
-        self.mid = nn.Sequential(ResBlock(w16), ResBlock(w16), ResBlock(w16))
-        self.fine = nn.Sequential(Up(w16, w8), ResBlock(w8), ResBlock(w8), Up(w8, w4), ResBlock(w4))
+        self.coarse = nn.Sequential(*blocks(w16, 4), Up(w16, w16))
+        self.mid = nn.Sequential(*blocks(w16, 7))
+        self.fine = nn.Sequential(Up(w16, w8), *blocks(w8, 5), Up(w8, w4), *blocks(w4, 2))
         self.out = nn.Conv2d(w4, 48, 1)
 
     def features(self, y64: Tensor, y32: Tensor, condition: Tensor) -> Tensor:

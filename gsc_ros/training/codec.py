@@ -11,7 +11,9 @@ from torch import Tensor
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.nano import LEVEL_AIMED, NanoLatents
 from gsc_ros.training import loop
-from gsc_ros.training.images import CropSource
+from gsc_ros.training.feed import Inputs
+from gsc_ros.training.graphed import Figures
+from gsc_ros.training.images import CropSource, as_images
 from gsc_ros.training.initialise import principal_components
 from gsc_ros.training.similarity import ms_ssim
 
@@ -90,14 +92,18 @@ def train(config: CodecTraining, report: loop.Report) -> NanoCodec:
     else:
         codec = NanoLatents.load_codec(Path(config.start))
 
-    def step_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def draw(step: int) -> Inputs:
         generator = loop.generator_of(config, step)
-        torch.manual_seed(config.seed * 1_000_003 + step)  # the quantisation noise
-        x = source.tensor(step, config.batch, config.device)
-        level = draw_levels(generator, config.batch, codec.levels).to(config.device)
-        sent = draw_sent(generator, config.batch, codec.layout.channels).to(config.device)
+        return {
+            "crops": source.batch(step, config.batch),
+            "level": draw_levels(generator, config.batch, codec.levels),
+            "sent": draw_sent(generator, config.batch, codec.layout.channels),
+        }
+
+    def loss_of(inputs: Inputs) -> tuple[Tensor, Figures]:
+        x, level = as_images(inputs["crops"]), inputs["level"]
         with config.wide_layers():
-            output = codec(x, level, sent)
+            output = codec(x, level, inputs["sent"])
         worse = distortion(output.image, x, level / (codec.levels - 1), config)
         bpp = output.bits / (4 * config.crop**2)
         weight = config.rate_weight * config.rate_ratio ** level.float()
@@ -111,4 +117,4 @@ def train(config: CodecTraining, report: loop.Report) -> NanoCodec:
         {"params": transforms, "factor": 1.0, "wide": True},
         {"params": models, "factor": config.context_factor},
     ]
-    return loop.run(codec, groups, step_loss, config, config.out / "codec.pt", report)
+    return loop.run(codec, groups, draw, loss_of, config, config.out / "codec.pt", report)

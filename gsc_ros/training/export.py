@@ -130,7 +130,7 @@ def export_memory(checkpoint_path: Path, images: Path, out: Path, *, pairs: int 
     generator = np.random.default_rng(97)
     observations = []
     for index in range(pairs):
-        views = [latents.analyse(view) for view in source.pairs(index, 1, "cpu")]
+        views = [latents.analyse(view) for view in source.pairs(index, 1)]
         level = int(generator.integers(latents.levels))
         near = int(np.clip(level + np.rint(generator.normal(0, 2)), 0, latents.levels - 1))
         geometry = Geometry(2 * 192, 2 * 192)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -43,18 +44,32 @@ def whole_blocks(image: NDArray[np.uint8], layout: LatentLayout) -> NDArray[np.u
     return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), dtype=np.uint8)
 
 
+def as_images(crops: Tensor) -> Tensor:
+    """Crops (B,3,h,w) of uint8 as float32 in 0..1, channels last."""
+    return crops.float().div_(255).contiguous(memory_format=torch.channels_last)
+
+
+def in_another_light(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """``image`` as another camera might have exposed and balanced it."""
+    exponents = np.exp(rng.normal(0, 0.2) + rng.normal(0, 0.05, 3))
+    curves = 255 * (np.arange(256)[:, None] / 255) ** exponents
+    return np.asarray(cv2.LUT(np.ascontiguousarray(image), np.rint(curves).astype(np.uint8)[None]), dtype=np.uint8)
+
+
 class CropSource:
     """Random crops at the codec's working resolution.
 
     A photo with a short side of 288 pixels stands for a frame of 576, and made smaller, down to 1/1.6, for one
-    that is coded at a smaller scale, as most are. Step n of a run always yields the same batch, whichever steps were run
+    that is coded at a smaller scale, as most are. Half of them are mirrored, half seen in another light. Step n of a run always yields the same batch, whichever steps were run
     before it, so that a resumed training equals an uninterrupted one.
     """
 
     def __init__(self, root: Path, *, crop: int, seed: int) -> None:
         self.crop = crop
         self.seed = seed
-        self.images: Sequence[NDArray[np.uint8]] = [self._large_enough(read_rgb(path)) for path in image_files(root)]
+        with ThreadPoolExecutor() as pool:
+            images = list(pool.map(lambda path: self._large_enough(read_rgb(path)), image_files(root)))
+        self.images: Sequence[NDArray[np.uint8]] = images
 
     def _large_enough(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         short = min(image.shape[:2])
@@ -69,10 +84,6 @@ class CropSource:
         rng = np.random.default_rng((self.seed, step))
         return torch.from_numpy(np.stack([self._crop(rng) for _ in range(size)])).permute(0, 3, 1, 2)
 
-    def tensor(self, step: int, size: int, device: str) -> Tensor:
-        """The same crops as float32 in 0..1, channels last."""
-        return self.batch(step, size).to(device).float().div_(255).contiguous(memory_format=torch.channels_last)
-
     def _crop(self, rng: np.random.Generator) -> NDArray[np.uint8]:
         image = self.images[int(rng.integers(len(self.images)))]
         height, width = image.shape[:2]
@@ -82,4 +93,6 @@ class CropSource:
         patch = image[top : top + side, left : left + side]
         if side != self.crop:
             patch = cv2.resize(patch, (self.crop, self.crop), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-        return patch[:, ::-1] if rng.random() < 0.5 else patch
+        if rng.random() < 0.5:
+            patch = patch[:, ::-1]
+        return in_another_light(patch, rng) if rng.random() < 0.5 else patch

@@ -18,6 +18,8 @@ from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.quantised import HOLD
 from gsc_ros.training import loop
 from gsc_ros.training.codec import draw_sent
+from gsc_ros.training.feed import Inputs
+from gsc_ros.training.graphed import Figures
 from gsc_ros.training.images import CropSource
 from gsc_ros.training.tables import restore_grid
 
@@ -47,12 +49,12 @@ class MovingViews(CropSource):
         self._view = crop
         self._largest = largest_motion
 
-    def pairs(self, step: int, size: int, device: str) -> tuple[Tensor, Tensor]:
+    def pairs(self, step: int, size: int) -> tuple[Tensor, Tensor]:
         """The earlier and the later views of ``step``, both (size,3,view,view) in 0..1."""
         rng = np.random.default_rng((self.seed, step))
         views = [self._pair(rng) for _ in range(size)]
         earlier, later = (torch.from_numpy(np.stack(v)).permute(0, 3, 1, 2) for v in zip(*views, strict=True))
-        return tuple(v.to(device).contiguous(memory_format=torch.channels_last) for v in (earlier, later))  # type: ignore[return-value]
+        return earlier, later
 
     def _pair(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         scene = self._crop(rng).astype(np.float32) / np.float32(255)
@@ -119,23 +121,28 @@ def train(config: MemoryTraining, codec: NanoCodec, report: loop.Report) -> Cont
     codec = codec.to(config.device).eval().requires_grad_(False)
     context = initial(codec) if config.start is None else restored(codec, Path(config.start))
     levels, channels, lead = codec.levels, codec.layout.channels, codec.layout.counts[0]
+    limits = torch.tensor(ACTIVITY_LIMITS, device=config.device)
 
-    def step_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def draw(step: int) -> Inputs:
         generator = loop.generator_of(config, step)
-        before, now = source.pairs(step, config.batch, config.device)
-        with torch.inference_mode(), config.wide_layers():
-            both = codec.analysis(torch.cat([before, now]))
+        before, now = source.pairs(step, config.batch)
         level = torch.randint(levels, (config.batch,), generator=generator)
         near = level + torch.randn(config.batch, generator=generator).mul(2).round().long()
         far = torch.randint(levels, (config.batch,), generator=generator)
         kind = torch.rand(config.batch, generator=generator)
         other = torch.where(kind < 0.4, level, torch.where(kind < 0.75, near, far)).clamp(0, levels - 1)
-        sent, held = (draw_sent(generator, config.batch, channels).to(config.device) for _ in range(2))
-        held = torch.where(torch.rand(config.batch, 1, generator=generator).to(config.device) < 0.8, sent, held)
-        level, other = level.to(config.device), other.to(config.device)
+        sent, held = (draw_sent(generator, config.batch, channels) for _ in range(2))
+        held = torch.where(torch.rand(config.batch, 1, generator=generator) < 0.8, sent, held)
+        return {"before": before, "now": now, "level": level, "other": other, "sent": sent, "held": held}
+
+    def loss_of(inputs: Inputs) -> tuple[Tensor, Figures]:
+        level, other, sent, held = (inputs[name] for name in ("level", "other", "sent", "held"))
+        views = torch.cat([inputs["before"], inputs["now"]]).contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode(), config.wide_layers():
+            both = codec.analysis(views)
         steps, other_steps = codec.steps(level), codec.steps(other)
         symbols, references = [], []
-        changed, coded = torch.zeros(config.batch), torch.zeros(config.batch)
+        changed = coded = torch.zeros(config.batch, device=config.device)
         parts = (slice(0, lead), slice(lead, channels))
         for y, step_now, step_then, part in zip(both, steps, other_steps, parts, strict=True):
             y_then, y_now = y.float().chunk(2)
@@ -144,15 +151,15 @@ def train(config: MemoryTraining, codec: NanoCodec, report: loop.Report) -> Cont
             scaled, expected = y_now / step_now, reference.round()
             symbol = torch.where((scaled - expected).abs() < HOLD, expected, scaled.round())
             symbols.append(symbol.clamp(-127, 127) * mask)
-            changed += ((symbol != expected) * mask).sum(dim=(1, 2, 3)).cpu()
-            coded += mask.expand_as(symbol).sum(dim=(1, 2, 3)).cpu()
+            changed = changed + ((symbol != expected) * mask).sum(dim=(1, 2, 3))
+            coded = coded + mask.expand_as(symbol).sum(dim=(1, 2, 3))
             references.append(reference.clamp(-127, 127))
-        activity = torch.bucketize(changed / coded.clamp_min(1), torch.tensor(ACTIVITY_LIMITS), right=True)
+        activity = torch.bucketize(changed / coded.clamp_min(1), limits, right=True)
         condition = torch.cat(
             [
                 codec.condition(level, sent),
                 F.one_hot(other, levels).float(),
-                F.one_hot(activity, ACTIVITIES).float().to(config.device),
+                F.one_hot(activity, ACTIVITIES).float(),
             ],
             dim=1,
         )
@@ -165,4 +172,4 @@ def train(config: MemoryTraining, codec: NanoCodec, report: loop.Report) -> Cont
         return (1000 * bpp * 1.07 ** (levels / 2 - level)).mean(), {"bpp": bpp.mean()}
 
     groups = [{"params": list(context.parameters()), "factor": 1.0}]
-    return loop.run(context, groups, step_loss, config, config.out / "memory.pt", report)
+    return loop.run(context, groups, draw, loss_of, config, config.out / "memory.pt", report)
