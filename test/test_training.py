@@ -164,9 +164,9 @@ def test_an_unknown_optimizer_or_precision_is_refused(images, tmp_path) -> None:
 def test_texture_is_missed_when_blurred_but_not_when_moved(images) -> None:
     from torch.nn import functional as F
 
-    from gsc_ros.training.images import CropSource
+    from gsc_ros.training.images import CropSource, as_images
 
-    x = CropSource(images, crop=160, seed=0).tensor(0, 4, "cpu")
+    x = as_images(CropSource(images, crop=160, seed=0).batch(0, 4))
     blurred = F.avg_pool2d(F.pad(x, (4, 4, 4, 4), mode="replicate"), 9, stride=1)
     moved = torch.roll(x, 1, dims=3)
     assert flow_stage.texture_difference(x, x) == 0
@@ -273,7 +273,7 @@ def test_whole_photographs_keep_their_places(encoder, images) -> None:
 
     codec, latents = encoder.latents.codec, encoder.latents
     odd = read_rgb(image_files(images)[0])[:150, :230]
-    (group,) = context_stage.latents(codec, iter([odd]), "cpu")
+    (group,) = context_stage.latents(codec, iter([whole_blocks(odd, latents.layout)]), "cpu")
     planes = latents.analyse(latents.tensor(whole_blocks(odd, latents.layout)))
     assert group.rest.shape[2:] == latents.layout.grid(1, 300, 460) == planes[4].shape
     assert np.allclose(group.rest[0].numpy(), np.stack([planes[c] for c in range(4, 20)]), atol=1e-4)
@@ -300,8 +300,8 @@ def test_moving_views_are_two_views_of_one_scene(images) -> None:
     source = memory_stage.MovingViews(images, crop=96, seed=1, largest_motion=20.0)
     still = 0
     for step in range(12):
-        earlier, later = source.pairs(step, 2, "cpu")
-        again = source.pairs(step, 2, "cpu")
+        earlier, later = source.pairs(step, 2)
+        again = source.pairs(step, 2)
         assert (again[0] == earlier).all()
         assert (again[1] == later).all()
         for a, b in zip(earlier, later, strict=True):

@@ -17,7 +17,8 @@ PRIOR = 64.0  # how many observations the logistic shape of a row counts for
 
 
 def _integers(values: NDArray[np.floating], unit: int = UNIT) -> NDArray[np.int64]:
-    return np.rint(values.astype(np.float64) * 2.0**unit).astype(np.int64)
+    # In C's order: kernels come channels last, and files are written as arrays lie in memory.
+    return np.ascontiguousarray(np.rint(values.astype(np.float64) * 2.0**unit).astype(np.int64))
 
 
 RING = [(dy + 2, dx + 2) for dy in range(-2, 3) for dx in range(-2, 3) if (dy + dx) % 2]
