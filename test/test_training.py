@@ -100,11 +100,11 @@ def test_a_resumed_run_with_muon_equals_an_uninterrupted_one(images, tmp_path) -
 def test_the_codec_learns(images, tmp_path) -> None:
     from_nothing = {"learning_rate": 2.5e-4, "context_factor": 6.0}
     config = codec_stage.CodecTraining(
-        images=images, out=tmp_path, steps=100, batch=2, crop=96, save_every=1000, **from_nothing
+        images=images, out=tmp_path, steps=150, batch=2, crop=96, save_every=1000, **from_nothing
     )
     losses: list[float] = []
     codec_stage.train(config, lambda step, figures: losses.append(figures["loss"]))
-    assert losses[1] < 0.8 * losses[0]
+    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_the_rate_pulls_by_what_the_next_symbol_costs() -> None:
