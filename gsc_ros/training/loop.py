@@ -38,7 +38,7 @@ class TrainingSettings:
     precision         ``float32``, or ``bfloat16`` for the wide layers, faster on processors that have it
     optimizer         ``adamw``; or ``muon`` for the kernels of the groups that are ``wide``, and AdamW for the rest
     workers           processes that draw batches ahead of the steps; 0 draws them in this one
-    graph             a step as one CUDA graph, on a GPU: many times faster for networks as small as these
+    graph             a step as one CUDA graph, on a GPU, which else waits for the launches of networks as small as these
     """
 
     images: Path
