@@ -287,7 +287,7 @@ def place(pipeline: Any, settings: FluxSettings, device: str) -> None:
 
 
 def compile_blocks(transformer: Any, control: Any) -> None:
-    """Have every kind of block compiled once, at its first call: minutes less than compiling the models as a whole."""
+    """Have the blocks compiled at their first call: blocks of one kind share what is compiled, which the whole model would not."""
     for model in (transformer, control):
         for name in ("transformer_blocks", "single_transformer_blocks"):
             for block in getattr(model, name, ()):

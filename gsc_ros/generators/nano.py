@@ -44,12 +44,12 @@ class NanoGenerator:
         decoded = [self._latents.synthesise(r.symbols, r.level, r.geometry) for r in requests]
         pictures = torch.stack([d.image for d in decoded]).clamp(0, 1)
         if realism > 0:
+            pictures = enlarged(pictures)
             conditions = torch.cat([self._latents.condition(list(r.symbols), r.level) for r in requests])
             sampled = self.flow.generate(
                 pictures, torch.cat([d.control for d in decoded]), [r.caption for r in requests], conditions,
                 steps=requests[0].steps, seeds=[r.seed for r in requests],
             )  # fmt: skip
-            pictures = enlarged(pictures)
             pictures = pictures + realism * (sampled - pictures)
         pixels = np.ascontiguousarray(pictures.permute(0, 2, 3, 1).cpu().numpy())
         return [

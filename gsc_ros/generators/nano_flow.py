@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gsc_ros.generators.flow_network import RESIDUAL_SCALE, FlowNetwork, enlarged
+from gsc_ros.generators.flow_network import RESIDUAL_SCALE, FlowNetwork
 from gsc_ros.generators.rectified_flow import noise, sample, timesteps, velocity
 from gsc_ros.generators.text_embedding import bag_of_words
 
@@ -40,15 +40,14 @@ class NanoFlow:
         steps: int,
         seeds: Sequence[int],
     ) -> Tensor:
-        """Sampled images (B,3,2h,2w) in 0..1, twice the working resolution, the same for the same seed.
+        """Sampled images as large as ``fidelity``, in 0..1, the same for the same seed.
 
-        fidelity    the fidelity images (B,3,h,w) in 0..1
+        fidelity    the fidelity images (B,3,2h,2w) in 0..1, :func:`gsc_ros.generators.flow_network.enlarged`
         control     y_hat on the finer grid (B,N,r,c)
         conditions  level and channels sent (B, levels + channels)
         """
         if not 1 <= steps <= MAX_STEPS:
             raise ValueError(f"steps {steps}: 1 to {MAX_STEPS} are allowed")
-        fidelity = enlarged(fidelity)
         one = (1, *fidelity.shape[1:])
         start = torch.cat([noise(one, torch.Generator().manual_seed(seed)) for seed in seeds]).to(self.device)
         with torch.inference_mode():

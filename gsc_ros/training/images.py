@@ -60,8 +60,9 @@ class CropSource:
     """Random crops at the codec's working resolution.
 
     A photo with a short side of 288 pixels stands for a frame of 576, and made smaller, down to 1/1.6, for one
-    that is coded at a smaller scale, as most are. Half of them are mirrored, half seen in another light. Step n of a run always yields the same batch, whichever steps were run
-    before it, so that a resumed training equals an uninterrupted one.
+    that is coded at a smaller scale, as most are. Half of them are mirrored, half seen in another light. Step n of a run
+    always yields the same batch, whichever steps were run before it, so that a resumed training equals an
+    uninterrupted one.
     """
 
     def __init__(self, root: Path, *, crop: int, seed: int) -> None:
