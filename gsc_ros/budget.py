@@ -21,7 +21,7 @@ from gsc_ros.memory import Remembered
 ROUNDING = (0.508, 0.516, 0.524, 0.532)
 # A frame that builds on an earlier one stays at its level and keeps less of that one instead.
 HOLDING = (0.5, 0.54, 0.58, 0.62)
-LEVEL_APART = 0.07  # natural logarithm of the bytes of one level over those of the one below, about
+LEVEL_APART = 0.08  # natural logarithm of the bytes of one level over those of the one below, about
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,6 @@ class ChannelChooser:
             )
             if finder is not None:
                 finder.lasted(geometry, time.perf_counter() - began)
-                if choice is not None and choice.reference is None:
-                    finder.took(geometry, choice.level, len(choice.data))
             return choice
 
         if references:
@@ -99,7 +97,8 @@ class ChannelChooser:
             return head, {}
         if finder is not None:
             choice, scale = self._refit(finder, at, choice, Geometry(height, width, scale), image, wish)
-            finder.chosen(scale)
+            size = len(choice.data) if choice.reference is None else None
+            finder.chosen(Geometry(height, width, scale), choice.level, size)
         self._near[scale] = choice.level
         return _with_channels(head, scale, choice), choice.symbols
 
@@ -129,9 +128,7 @@ class ChannelChooser:
                 break
             tried.add(other)
             found = at(other, [])
-            if found is None or finder.off(found.level, refined=wish.memory) >= finder.off(
-                choice.level, refined=wish.memory
-            ):
+            if found is None or finder.off(found.level) >= finder.off(choice.level):
                 break
             choice, scale = found, other
         if finder.due(scale, refined=wish.memory):
@@ -142,14 +139,14 @@ class ChannelChooser:
         self, finder: ScaleFinder, at: AtScale, choice: Choice, scale: int, image: NDArray[np.uint8]
     ) -> tuple[Choice, int]:
         """``choice``, or one at a smaller scale that is much nearer by squared error; the finder remembers which."""
-        aimed, error = choice.level, self._error(image, choice, scale)
+        aimed, error = scale, self._error(image, choice, scale)
         while scale + HALF_OCTAVE <= MAX_SCALE and error is not None:
             found = at(scale + HALF_OCTAVE, [])
             nearer = None if found is None else self._error(image, found, scale + HALF_OCTAVE)
             if found is None or nearer is None or nearer * MUCH_NEARER > error:
                 break
             choice, scale, error = found, scale + HALF_OCTAVE, nearer
-        finder.plain(choice.level - aimed)
+        finder.plain(None if scale == aimed else choice.level)
         return choice, scale
 
     def _error(self, image: NDArray[np.uint8], choice: Choice, scale: int) -> float | None:

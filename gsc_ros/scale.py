@@ -15,13 +15,13 @@ from gsc_ros.latents.layout import LatentLayout
 
 COMFORTABLE_PIXELS = 1 << 20  # larger frames are coded at a smaller scale where nothing is known of their bytes
 MOST_BLOCKS = 512  # of 64x64 pixels: what a processor codes, or paints, in about a second
-BLOCK_BYTES = 2.9  # that a block takes at the level aimed at, before the camera has shown how many
+BLOCK_BYTES = 2.4  # that a block takes at the level aimed at, before the camera has shown how many
 OCTAVE, HALF_OCTAVE = 4, 2  # scales
 LEVELS_OF_SCALE = 4  # so many levels finer take as many bytes as one scale larger, about
 LEVELS_OF_OCTAVE = 3  # a picture at twice the size is as good at this part of the level
 SLACK = 3  # levels so near the one aimed at are as good
-REFINED = 6  # frames that later ones will refine are begun at a scale for so many levels more,
-SLACK_REFINED = 6  # and keep it longer
+SLACK_REFINED = 6  # frames that later ones will refine keep their scale longer
+FEWER_PLAIN = 6  # levels fewer are tried next where a view turned out not to be plain
 LOOK_EVERY = 16  # frames: what plain views lose is looked at so often, and where the scale changes
 STILL = 24  # a view at rest that has come to this level goes on at a larger scale
 
@@ -40,22 +40,23 @@ class ScaleFinder:
 
     def start(self, height: int, width: int, budget: int, *, refined: bool, patience: float | None) -> int:
         """The scale that is likely to be right for ``budget`` bytes; that of the last frame where it is as likely."""
-        block_bytes = self._block_bytes * math.exp(LEVEL_APART * (self._aimed(refined) - self._aim))
+        block_bytes = self._block_bytes * math.exp(LEVEL_APART * (self._aimed - self._aim))
         likely = 2 * math.log2(max(4 * height * width / self._layout.coarsest**2 * block_bytes / max(budget, 1), 1))
-        scale = self._last if self._last is not None and abs(self._last - likely) <= 1 else round(likely)
+        kept = max(_slack(refined) / LEVELS_OF_SCALE, 1)
+        scale = self._last if self._last is not None and abs(self._last - likely) <= kept else round(likely)
         return min(max(scale, self.largest(height, width, patience)), MAX_SCALE)
 
     def nearer(self, geometry: Geometry, level: int, *, refined: bool, patience: float | None) -> int:
         """The scale to try after one at which the bytes afforded ``level``; the same where that was right."""
-        off = level - self._aimed(refined)
-        if abs(off) <= (SLACK_REFINED if refined else SLACK):
+        off = level - self._aimed
+        if abs(off) <= _slack(refined):
             return geometry.scale
         scale = geometry.scale - round(off / LEVELS_OF_SCALE)
         return min(max(scale, self.largest(geometry.height, geometry.width, patience)), MAX_SCALE)
 
-    def off(self, level: int, *, refined: bool) -> int:
+    def off(self, level: int) -> int:
         """By how many levels ``level`` misses the one aimed at."""
-        return abs(level - self._aimed(refined))
+        return abs(level - self._aimed)
 
     def beyond(self, geometry: Geometry, level: int, budget: int, patience: float | None) -> tuple[int, int] | None:
         """A larger scale at which a view at rest, known at ``level``, may go on, and the least level at which that is better."""
@@ -79,32 +80,35 @@ class ScaleFinder:
             scale += 1
         return scale
 
-    def took(self, geometry: Geometry, level: int, size: int) -> None:
-        """A frame that builds on none took ``size`` bytes at ``level``."""
-        blocks = geometry.blocks(self._layout)
-        self._block_bytes = max(size, 1) / blocks * math.exp(LEVEL_APART * (self._aim - level))
-
     def lasted(self, geometry: Geometry, seconds: float) -> None:
         """Coding a frame at one scale took ``seconds``."""
         here = seconds / geometry.blocks(self._layout)
         self._block_seconds = 0.7 * self._block_seconds + 0.3 * here if self._block_seconds else here
 
-    def chosen(self, scale: int) -> None:
-        """A frame was coded at ``scale``."""
-        self._last = scale
+    def chosen(self, geometry: Geometry, level: int, size: int | None) -> None:
+        """A frame was coded so; ``size`` in bytes where it builds on none."""
+        if size is not None:
+            per_block = max(size, 1) / geometry.blocks(self._layout)
+            self._block_bytes = per_block * math.exp(LEVEL_APART * (self._aim - level))
+        self._last = geometry.scale
         self._looked = None if self._looked is None else self._looked + 1
 
     def due(self, scale: int, *, refined: bool) -> bool:
         """Whether what the base will show at ``scale`` should be looked at; a view that is being refined keeps its scale."""
         return self._looked is None or scale != self._last or (self._looked >= LOOK_EVERY and not refined)
 
-    def plain(self, levels: int) -> None:
-        """What was looked at is best so many levels finer than was aimed at; where none, fewer are tried next."""
+    def plain(self, level: int | None) -> None:
+        """What was looked at is best at ``level``, finer than was aimed at; None where it is not: fewer levels are tried next."""
         self._looked = 0
-        self._plain = min(max(self._plain + (levels or -REFINED), 0), MAX_LEVEL)
+        self._plain = max(self._plain - FEWER_PLAIN if level is None else level - self._aim, 0)
 
-    def _aimed(self, refined: bool) -> int:
-        return min(self._aim + self._plain - (REFINED if refined else 0), MAX_LEVEL)
+    @property
+    def _aimed(self) -> int:
+        return min(self._aim + self._plain, MAX_LEVEL)
+
+
+def _slack(refined: bool) -> int:
+    return SLACK_REFINED if refined else SLACK
 
 
 def own_scale(height: int, width: int) -> int:

@@ -31,7 +31,8 @@ Interval = tuple[Values, Values]
 # below; a value that builds on another stays as long as it is within HOLD.
 ALONE, BUILT = 0.54, HOLD + 0.02
 GAP = 0.1  # intervals farther apart than so many of the coarser steps are of different values
-FAR = 0.65  # a value whose middle is off by more of them has changed, though the intervals touch
+FAR = 0.65  # a value whose middle is off by more of them has changed, though the intervals touch, unless
+FINER = 0.75  # what was known is so much narrower, or more: then the frame allows a part of it or has excluded it
 FINE = 256  # values are multiples of 1/256 of a step: a frame that says the same again is painted the same to the bit
 
 
@@ -93,10 +94,11 @@ class Steadier:
 
 
 def _narrowed(known: Interval, said: Interval, far: float) -> Interval:
-    """What both allow; what was said now where their middles are ``far`` from one another; the narrower where they just exclude one another."""
+    """What both allow; what was said now where it is another value; the narrower where they just exclude one another."""
     low, high = np.maximum(known[0], said[0]), np.minimum(known[1], said[1])
     excluded = low > high
     low, high = np.where(excluded, known[0], low), np.where(excluded, known[1], high)
-    newer = np.abs(known[0] + known[1] - said[0] - said[1]) > 2 * far
-    newer |= excluded & (said[1] - said[0] <= known[1] - known[0])
+    width_known, width_said = known[1] - known[0], said[1] - said[0]
+    newer = (np.abs(known[0] + known[1] - said[0] - said[1]) > 2 * far) & (width_known > FINER * width_said)
+    newer |= excluded & (width_said <= width_known)
     return np.where(newer, said[0], low), np.where(newer, said[1], high)

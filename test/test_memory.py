@@ -175,7 +175,7 @@ def parked(count: int) -> list[np.ndarray]:
 @pytest.mark.parametrize("realism", [0.0, 1.0])
 def test_a_still_scene_costs_little_and_does_not_flicker(encoder, decoder, realism) -> None:
     sender, receiver = encoder.for_another_camera(), decoder.for_another_camera()
-    asked = EncodeSettings(level=11, memory="acknowledged", key_interval=15)
+    asked = EncodeSettings(level=14, memory="acknowledged", key_interval=15)
     sizes, pictures = [], []
     for view in parked(16):
         packet = sender.encode(view, asked).packet
