@@ -139,14 +139,14 @@ class ChannelChooser:
         self, finder: ScaleFinder, at: AtScale, choice: Choice, scale: int, image: NDArray[np.uint8]
     ) -> tuple[Choice, int]:
         """``choice``, or one at a smaller scale that is much nearer by squared error; the finder remembers which."""
-        aimed, error = scale, self._error(image, choice, scale)
+        begun, error = scale, self._error(image, choice, scale)
         while scale + HALF_OCTAVE <= MAX_SCALE and error is not None:
             found = at(scale + HALF_OCTAVE, [])
             nearer = None if found is None else self._error(image, found, scale + HALF_OCTAVE)
             if found is None or nearer is None or nearer * MUCH_NEARER > error:
                 break
             choice, scale, error = found, scale + HALF_OCTAVE, nearer
-        finder.plain(None if scale == aimed else choice.level)
+        finder.plain(None if scale == begun else choice.level)
         return choice, scale
 
     def _error(self, image: NDArray[np.uint8], choice: Choice, scale: int) -> float | None:
