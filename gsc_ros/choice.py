@@ -41,6 +41,7 @@ class ChannelWish:
     references  earlier frames; the frame builds on the one most like it, where that saves bytes
     memory      whether later frames will build on this one
     patience    seconds that coding at more than the frame's own size may take; None: as long as it takes
+    search      steps of the search for better symbols (gsc_ros.latents.search), for frames that build on none
     """
 
     max_bytes: int | None
@@ -51,6 +52,7 @@ class ChannelWish:
     references: Sequence[Remembered]
     memory: bool
     patience: float | None = None
+    search: int = 0
 
 
 AtScale = Callable[..., Choice | None]  # of scale, frames to build on, least level
@@ -100,6 +102,8 @@ class ChannelChooser:
             size = len(choice.data) if choice.reference is None else None
             finder.chosen(Geometry(height, width, scale), choice.level, size)
         self._near[scale] = choice.level
+        if wish.search and choice.reference is None:
+            choice = self._searched(choice, image, Geometry(height, width, scale), head, wish)
         return _with_channels(head, scale, choice), choice.symbols
 
     def _refit(
@@ -134,6 +138,17 @@ class ChannelChooser:
         if finder.due(scale, refined=wish.memory):
             choice, scale = self._brightened(finder, at, choice, scale, image)
         return choice, scale
+
+    def _searched(
+        self, choice: Choice, image: NDArray[np.uint8], geometry: Geometry, head: Frame, wish: ChannelWish
+    ) -> Choice:
+        """``choice``, or better symbols for this image that fit as well; without a limit they take no more bytes."""
+        latents = self._latents
+        symbols = latents.search(
+            latents.tensor(geometry.shrink(image, latents.layout)), choice.symbols, choice.level, geometry,
+            steps=wish.search, most=len(choice.data) if wish.max_bytes is None else _budget(head, wish),
+        )  # fmt: skip
+        return replace(choice, symbols=symbols, data=latents.coder.encode(symbols, choice.level, *geometry.nominal))
 
     def _brightened(
         self, finder: ScaleFinder, at: AtScale, choice: Choice, scale: int, image: NDArray[np.uint8]
@@ -183,8 +198,7 @@ class ChannelChooser:
         )
         if wish.max_bytes is None:
             return (built if saves else alone)(near, wish.channels, 0)
-        overhead = len(pack(replace(head, channel_ids=tuple(range(wish.channels)))))
-        budget = wish.max_bytes - overhead - (0 if prefix else subset_bytes(head))
+        budget = _budget(head, wish)
         choice = None
         if saves:
             assert reference is not None
@@ -199,6 +213,13 @@ class ChannelChooser:
         symbols = self._latents.quantise(planes, level)
         bits = self._latents.coder.cost(symbols, level, *nominal)
         return {channel: gain / (bits[channel] + 8.0) for channel, gain in self._latents.gains(symbols, level).items()}
+
+
+def _budget(head: Frame, wish: ChannelWish) -> int:
+    """Bytes that are left for the channels of a frame that builds on none."""
+    assert wish.max_bytes is not None
+    overhead = len(pack(replace(head, channel_ids=tuple(range(wish.channels)))))
+    return wish.max_bytes - overhead - (0 if wish.selection == "order" else subset_bytes(head))
 
 
 def _with_channels(head: Frame, scale: int, choice: Choice) -> Frame:

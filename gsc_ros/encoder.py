@@ -28,6 +28,7 @@ from gsc_ros.profiles import Profile, load_profile
 
 MIN_BUDGET = 24
 CAPTION_SHARE = 0.25  # of the budget: a longer caption is left out, the picture needs the bytes
+MAX_SEARCH = 10_000
 MAX_CAPTION_AGE = 255  # frames that a caption reference can reach back
 
 
@@ -50,6 +51,8 @@ class EncodeSettings:
     key_interval     with memory, every so many frames one builds on nothing, 1..64
     patience         seconds that coding a frame at more than its own size may take: where bytes are left over it looks better
                      for it, and takes the longer; None: as long as it takes
+    search           steps that look for better symbols for each image, 0..10000 (gsc_ros.latents.search): 300 save an eighth of
+                     the bytes, and each takes as long as some four decodings; without memory
     """
 
     max_bytes: int | None = None
@@ -62,6 +65,7 @@ class EncodeSettings:
     memory: str = "off"
     key_interval: int = 15
     patience: float | None = None
+    search: int = 0
 
     def check(self, latents: QuantisedLatents) -> None:
         """Raise EncodeError with one line on the first setting that is out of range."""
@@ -85,6 +89,12 @@ class EncodeSettings:
             raise EncodeError(f"key_interval {self.key_interval}: 1 to {REACH + 1} frames")
         if self.patience is not None and not self.patience >= 0:
             raise EncodeError(f"patience {self.patience}: seconds, at least 0")
+        if not 0 <= self.search <= MAX_SEARCH:
+            raise EncodeError(f"search {self.search}: 0 to {MAX_SEARCH} steps")
+        if self.search and not latents.searches:
+            raise EncodeError(f"search {self.search}: the latents of this profile cannot be searched, set it to 0")
+        if self.search and self.memory != "off":
+            raise EncodeError(f"search {self.search}: frames that build on others are not searched, set memory to off")
 
 
 @dataclass(frozen=True)
@@ -177,6 +187,7 @@ class Encoder:
                 references=references,
                 memory=settings.memory != "off",
                 patience=settings.patience,
+                search=settings.search,
             ),
         )
         packet = pack(frame)

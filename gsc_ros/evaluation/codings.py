@@ -25,6 +25,7 @@ class Ours:
     selection             of channels; the profile's by default
     caption               ``off`` (default), ``descriptor`` or ``model``
     words                 of the caption that are sent, the first ones; all by default
+    search                steps that look for better symbols; 0 by default
     """
 
     profile: str
@@ -34,6 +35,7 @@ class Ours:
     selection: str | None = None
     caption: str = "off"
     words: int | None = None
+    search: int = 0
 
     @classmethod
     def of(cls, name: str) -> Ours:
@@ -41,6 +43,7 @@ class Ours:
         head, *parts = name.split(":")
         kinds: dict[str, Callable[[str], Any]] = {
             "realism": float, "steps": int, "seed": int, "selection": str, "caption": str, "words": int,
+            "search": int,
         }  # fmt: skip
         options = {}
         for part in parts:
@@ -60,7 +63,9 @@ class Ours:
         from gsc_ros.encoder import Encoder, EncodeSettings
 
         encoder, decoder = Encoder.load(self.profile, device=device), Decoder.load(self.profile, device=device)
-        coding = EncodeSettings(caption_mode=self.caption, caption_refresh=1, selection=self.selection)
+        coding = EncodeSettings(
+            caption_mode=self.caption, caption_refresh=1, selection=self.selection, search=self.search
+        )
         painting = DecodeSettings(realism=self.realism, steps=self.steps, seed=self.seed)
 
         def code(image: Image, setting: Setting, name: str) -> Coded:

@@ -15,7 +15,8 @@ from torch import Tensor
 from gsc_ros.entropy.channels import ChannelTables
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.geometry import Geometry
-from gsc_ros.latents.quantised import InSteps, Planes, QuantisedLatents
+from gsc_ros.latents.quantised import InSteps, Planes, QuantisedLatents, Symbols
+from gsc_ros.latents.search import Problem, search
 
 LEVEL_AIMED = 14  # docs/nano.md, "The encoder's choice"
 
@@ -42,6 +43,7 @@ class NanoLatents(QuantisedLatents):
     """Analysis, quantisation and fidelity synthesis with trained weights, on one device."""
 
     level_aimed = LEVEL_AIMED
+    searches = True
 
     def __init__(
         self, codec: NanoCodec, tables: ChannelTables, memory: ChannelTables | None = None, *, device: str = "cpu"
@@ -96,12 +98,31 @@ class NanoLatents(QuantisedLatents):
     def picture(self, symbols: InSteps, level: int, geometry: Geometry) -> NDArray[np.float32]:
         return self.synthesise(symbols, level, geometry).picture()
 
+    def search(self, x: Tensor, symbols: Symbols, level: int, geometry: Geometry, *, steps: int, most: int) -> Symbols:
+        problem = Problem(self.codec, x, torch.tensor([level], device=self.device), self._sent(list(symbols)))
+        begin = [
+            (plane / step).round()
+            for plane, step in zip(self.dense(symbols, level, geometry), self.codec.steps(problem.level), strict=True)
+        ]
+
+        def whole(groups: Sequence[Tensor]) -> Symbols:
+            planes = [plane for group in groups for plane in group[0].cpu().numpy().astype(np.int64)]
+            return {channel: planes[channel] for channel in symbols}
+
+        def size(groups: Sequence[Tensor]) -> int:
+            return len(self.coder.encode(whole(groups), level, *geometry.nominal))
+
+        return whole(search(problem, begin, steps=steps, most=most, size=size))
+
     @staticmethod
     def control_map(lead: Tensor, rest: Tensor) -> Tensor:
         """Both grids on the finer one, (B,20,r,c): what the generator's control branch is given."""
         return torch.cat([torch.nn.functional.interpolate(lead, scale_factor=2, mode="nearest"), rest], dim=1)
 
     def condition(self, channels: Sequence[int], level: int) -> Tensor:
+        return self.codec.condition(torch.tensor([level], device=self.device), self._sent(channels))
+
+    def _sent(self, channels: Sequence[int]) -> Tensor:
         sent = torch.zeros(1, self.layout.channels, device=self.device)
         sent[0, list(channels)] = 1
-        return self.codec.condition(torch.tensor([level], device=self.device), sent)
+        return sent

@@ -35,9 +35,11 @@ class QuantisedLatents(ABC):
     gain            squared error in the image, in sums over pixels, for each squared unit of y, (N,)
     level_aimed     the level at which bytes show most: the scale is chosen so that they afford it; None: frames are
                     coded at their own size while anything fits
+    searches        whether :meth:`search` finds anything
     """
 
     level_aimed: int | None = None
+    searches = False
 
     def __init__(
         self,
@@ -64,6 +66,10 @@ class QuantisedLatents(ABC):
     def picture(self, symbols: InSteps, level: int, geometry: Geometry) -> NDArray[np.float32] | None:
         """What the symbols show, (h,w,3) in 0..1 at working resolution; None where that takes a generator."""
         return None
+
+    def search(self, x: Tensor, symbols: Symbols, level: int, geometry: Geometry, *, steps: int, most: int) -> Symbols:
+        """``symbols``, or better ones for ``x`` that take at most ``most`` bytes where they build on no earlier frame."""
+        return symbols
 
     def tensor(self, image: NDArray[np.uint8]) -> Tensor:
         """(h,w,3) of uint8 -> (1,3,h,w) of float32 in 0..1 on the device."""

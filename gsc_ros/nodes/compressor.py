@@ -192,6 +192,7 @@ class Compressor(WorkerNode):
             memory=self.value("memory"),
             key_interval=self.value("key_interval"),
             patience=self.value("patience"),
+            search=self.value("search"),
         )
         settings.check(self._latents)
         return settings

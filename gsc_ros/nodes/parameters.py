@@ -138,6 +138,13 @@ COMPRESSOR = (
         low=0.0,
         high=60.0,
     ),
+    Parameter(
+        "search",
+        0,
+        "with memory off: steps that look for better symbols for each frame, each as long as some four decodings; 300 save an eighth of the bytes",
+        low=0,
+        high=10_000,
+    ),
     Parameter("key_interval", 15, "with memory: every so many frames one builds on none", low=1, high=64),
     Parameter("sharpen_bytes", 1200, "byte limit of a frame for which the operator asked sharper", low=24, high=65535),
     Parameter("accept_requests", True, "do what the operator asks with GscRequest", changes=False),

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gsc_ros.latents import objective
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.nano import LEVEL_AIMED, NanoLatents
 from gsc_ros.training import loop
@@ -15,7 +16,6 @@ from gsc_ros.training.feed import Inputs
 from gsc_ros.training.graphed import Figures
 from gsc_ros.training.images import CropSource, as_images
 from gsc_ros.training.initialise import principal_components
-from gsc_ros.training.similarity import ms_ssim
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,17 +32,11 @@ class CodecTraining(loop.TrainingSettings):
     steps: int = 5000
     learning_rate: float = 1.5e-4
     context_factor: float = 4.0
-    rate_weight: float = 160.0
-    rate_ratio: float = 0.888
-    squared_error: float = 16.0
-    chroma: float = 12.0
+    rate_weight: float = objective.BIT
+    rate_ratio: float = objective.BIT_RATIO
+    squared_error: float = objective.SQUARED_ERROR
+    chroma: float = objective.CHROMA
     start: Path | str | None = None
-
-
-def luma_chroma(x: Tensor) -> Tensor:
-    """Y, Cb and Cr (B,3,h,w) of RGB (B,3,h,w), BT.601 without offset."""
-    luma = 0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:]
-    return torch.cat([luma, 0.564 * (x[:, 2:] - luma), 0.713 * (x[:, :1] - luma)], dim=1)
 
 
 def draw_sent(generator: torch.Generator, batch: int, channels: int) -> Tensor:
@@ -71,17 +65,6 @@ def draw_levels(generator: torch.Generator, batch: int, levels: int) -> Tensor:
     return torch.where(torch.rand(batch, generator=generator) < 0.25, anywhere, near)
 
 
-def distortion(image: Tensor, x: Tensor, fineness: Tensor, config: CodecTraining) -> Tensor:
-    """1 - MS-SSIM plus squared errors of colour and chroma, for each frame: (B,).
-
-    ``fineness`` (B,) is 0 at the coarsest quality level and 1 at the finest. The fewer the bytes,
-    the less the squared error is worth: what it asks for there is a blur.
-    """
-    squared = (image - x).square().mean(dim=(1, 2, 3))
-    chroma = luma_chroma(image - x)[:, 1:].square().mean(dim=(1, 2, 3))
-    return 1 - ms_ssim(image, x) + config.squared_error * fineness * squared + config.chroma * chroma
-
-
 def train(config: CodecTraining, report: loop.Report) -> NanoCodec:
     """Run or resume stage one; returns the averaged model. ``report`` gets (step, figures)."""
     torch.manual_seed(config.seed)
@@ -104,9 +87,12 @@ def train(config: CodecTraining, report: loop.Report) -> NanoCodec:
         x, level = as_images(inputs["crops"]), inputs["level"]
         with config.wide_layers():
             output = codec(x, level, inputs["sent"])
-        worse = distortion(output.image, x, level / (codec.levels - 1), config)
+        fineness = level / (codec.levels - 1)
+        worse = objective.distortion(
+            output.image, x, fineness, squared_error=config.squared_error, chroma=config.chroma
+        )
         bpp = output.bits / (4 * config.crop**2)
-        weight = config.rate_weight * config.rate_ratio ** level.float()
+        weight = objective.price(level, bit=config.rate_weight, ratio=config.rate_ratio)
         return (worse + weight * bpp).mean(), {"distortion": worse.mean(), "bpp": bpp.mean()}
 
     # The context model starts from nothing and is small; the transforms start from a codec that

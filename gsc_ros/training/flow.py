@@ -16,8 +16,9 @@ from gsc_ros.generators.rectified_flow import interpolate, matching_loss, noise,
 from gsc_ros.generators.text_embedding import bag_of_words
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.nano import NanoLatents
+from gsc_ros.latents.objective import luma_chroma
 from gsc_ros.training import loop
-from gsc_ros.training.codec import draw_levels, draw_sent, luma_chroma
+from gsc_ros.training.codec import draw_levels, draw_sent
 from gsc_ros.training.feed import Inputs
 from gsc_ros.training.graphed import Figures
 from gsc_ros.training.images import CropSource, as_images
