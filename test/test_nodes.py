@@ -156,6 +156,9 @@ def test_two_cameras_from_image_to_image(graph, photograph) -> None:
     refused = graph.set("compressor", "max_bytes_per_frame", type=ParameterType.PARAMETER_INTEGER, integer_value=7)
     assert not refused.successful
     assert "24" in refused.reason
+    refused = graph.set("compressor", "search", type=ParameterType.PARAMETER_INTEGER, integer_value=5)
+    assert not refused.successful
+    assert "set memory to off" in refused.reason
     assert not graph.set("reconstructor", "realism", type=ParameterType.PARAMETER_DOUBLE, double_value=3.0).successful
     assert graph.set(
         "compressor", "max_bytes_per_frame", type=ParameterType.PARAMETER_INTEGER, integer_value=60

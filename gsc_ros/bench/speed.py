@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from typing import Any
 
@@ -27,6 +27,7 @@ from gsc_ros.latents.nano import NanoLatents
 from gsc_ros.sources import moving_photographs
 
 BUDGET = 300
+SEARCHED = 10  # steps
 REFERENCE_WIDTH, REFERENCE_LAYERS, REFERENCE_GRID = 64, 8, (128, 192)
 REFERENCE_GFLOP = 2e-9 * REFERENCE_LAYERS * 9 * REFERENCE_WIDTH**2 * REFERENCE_GRID[0] * REFERENCE_GRID[1]
 
@@ -87,6 +88,11 @@ def stages(encoder: Encoder, decoder: Decoder, width: int, height: int, repeats:
         "analysis": _median_ms(lambda: latents.analyse(x), repeats),
         "encode, all": _median_ms(lambda: encoder.encode(image, settings), repeats),
     }
+    if latents.searches:
+        searched = replace(settings, search=SEARCHED)
+        found["encode, each step of search"] = (
+            _median_ms(lambda: encoder.encode(image, searched), 1) - found["encode, all"]
+        ) / SEARCHED
     # In turn, because a picture of which nothing has changed is not painted again.
     frames = [encoder.encode(view, settings).frame for view in (image, np.ascontiguousarray(image[:, ::-1]))]
     found["entropy decoding"] = _median_ms(lambda: decoder.for_another_camera().read(frames[0]), repeats)

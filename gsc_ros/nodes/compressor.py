@@ -173,6 +173,11 @@ class Compressor(WorkerNode):
             return f"max_bytes_per_frame {value}: 0 (no limit) or at least {MIN_BUDGET}"
         if name == "caption_mode" and value == "model" and any(e.captioner is None for e in self._encoders.values()):
             return "caption_mode model: the captioner is loaded when the node starts, start it with that"
+        if name == "search":
+            try:
+                replace(self._settings(), search=value).check(self._latents)
+            except ValueError as error:
+                return str(error)
         return None
 
     def _settings(self, camera: str = "", wishes: Request | None = None) -> EncodeSettings:
