@@ -166,3 +166,8 @@ def test_a_bag_whose_frames_build_on_key_frames_is_smaller(tmp_path, capsys, sha
     assert sizes[1] < sizes[0]
     assert run(["bag", str(tmp_path / "built"), str(tmp_path / "again"), "--decode"]) == 0
     assert "5 frames, generated" in capsys.readouterr().out
+    assert run(["bag", bag, str(tmp_path / "searched"), "--key-interval", "10", "--search", "4"]) == 1
+    assert capsys.readouterr().err == (
+        "gsc: search 4: frames that build on others are not searched, set memory to off\n"
+    )
+    assert not (tmp_path / "searched").exists()

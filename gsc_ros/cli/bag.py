@@ -185,6 +185,7 @@ class _Encoding:
         from gsc_ros.encoder import Encoder
 
         self._shared = Encoder.load(profile)
+        settings.check(self._shared.latents)  # once, before anything is written
         self._settings = settings
         self._encoders: dict[str, Any] = {}
         self.done = 0
