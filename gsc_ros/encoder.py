@@ -52,7 +52,7 @@ class EncodeSettings:
     patience         seconds that coding a frame at more than its own size may take: where bytes are left over it looks better
                      for it, and takes the longer; None: as long as it takes
     search           steps that look for better symbols for each image, 0..10000 (gsc_ros.latents.search): 100 save a tenth of
-                     the bytes, and each takes as long as some four decodings; without memory
+                     the bytes, and each takes as long as some three decodings; without memory
     """
 
     max_bytes: int | None = None

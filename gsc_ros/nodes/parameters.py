@@ -141,7 +141,7 @@ COMPRESSOR = (
     Parameter(
         "search",
         0,
-        "with memory off: steps that look for better symbols for each frame, each as long as some four decodings; 100 save a tenth of the bytes",
+        "with memory off: steps that look for better symbols for each frame, each as long as some three decodings; 100 save a tenth of the bytes",
         low=0,
         high=10_000,
     ),
