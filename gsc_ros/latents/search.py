@@ -105,7 +105,7 @@ def search(
 
 
 def rounded(values: Tensor, temperature: float, draws: torch.Generator) -> Tensor:
-    """``values`` rounded up or down at random, the likelier the nearer; at 0 ``temperature`` whole, above it in between."""
+    """``values`` rounded up or down at random, the likelier the nearer; the lower the ``temperature`` (above 0), the nearer to whole."""
     below = values.floor().detach()
     part = (values - below).clamp(1e-4, 1 - 1e-4)
     nearer_up = (torch.atanh(part) - torch.atanh(1 - part)) / temperature
