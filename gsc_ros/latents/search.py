@@ -48,12 +48,14 @@ class Problem:
         lead = self.codec.layout.counts[0]
         return self.sent[:, :lead, None, None], self.sent[:, lead:, None, None]
 
-    def distortion(self, symbols: Sequence[Tensor]) -> Tensor:
-        """Of the picture that ``symbols``, whole or between, show."""
-        condition = self.codec.condition(self.level, self.sent)
+    def picture(self, symbols: Sequence[Tensor]) -> Tensor:
+        """What ``symbols``, whole or between, show: (1,3,h,w)."""
         planes = [plane * step for plane, step in zip(symbols, self.codec.steps(self.level), strict=True)]
-        fineness = self.level / (self.codec.levels - 1)
-        return distortion(self.codec.synthesis(*planes, condition), self.image, fineness).sum()
+        return self.codec.synthesis(*planes, self.codec.condition(self.level, self.sent))
+
+    def distortion(self, picture: Tensor) -> Tensor:
+        """Of ``picture``, in float32."""
+        return distortion(picture.float(), self.image, self.level / (self.codec.levels - 1)).sum()
 
     def bits(self, symbols: Sequence[Tensor]) -> Tensor:
         """That ``symbols`` take, by the context model."""
@@ -77,7 +79,7 @@ def search(
     the bytes that symbols take: the price of a bit follows them.
     """
     with torch.inference_mode():
-        best, least = begin, float(problem.distortion(begin))
+        best, least = begin, float(problem.distortion(problem.picture(begin)))
     draws = torch.Generator(device=problem.image.device).manual_seed(seed)
     values = [plane.clone().requires_grad_() for plane in _between(problem, begin)]
     optimizer = torch.optim.Adam(values, lr=LEARNING_RATE)
@@ -85,7 +87,9 @@ def search(
     for step in range(1, steps + 1):
         temperature = max(HOT * math.exp(-COOLING * (step - 1) / steps), COLD)
         symbols = [rounded(value, temperature, draws) * mask for value, mask in zip(values, problem.masks, strict=True)]
-        loss = problem.distortion(symbols) + weight * problem.bits(symbols)
+        with wide_layers(problem.image.device):
+            picture = problem.picture(symbols)
+        loss = problem.distortion(picture) + weight * problem.bits(symbols)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -99,9 +103,23 @@ def search(
             over = taken / max(most - 0.5, 1)
             steady *= over**SETTLE
             weight = steady * over**FOLLOW
-            if taken <= most and step >= SHOWN * steps and (far := float(problem.distortion(whole))) < least:
-                best, least = whole, far
+            if taken <= most and step >= SHOWN * steps:
+                far = float(problem.distortion(problem.picture(whole)))
+                best, least = (whole, far) if far < least else (best, least)
     return best
+
+
+def wide_layers(device: torch.device) -> torch.autocast:
+    """bfloat16 for the wide layers of the descent, where the processor has instructions for it: half the time.
+
+    What is found is judged, counted and decoded in float32 all the same.
+    """
+    if device.type == "cpu":
+        has = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.10 does not tell
+        native = any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    else:
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(device.type, torch.bfloat16, enabled=native)
 
 
 def rounded(values: Tensor, temperature: float, draws: torch.Generator) -> Tensor:
