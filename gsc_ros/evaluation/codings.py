@@ -135,6 +135,11 @@ def state(name: str) -> list[str]:
             __version__,
             profile.fingerprint,
             *(f"{key} {value}" for key, value in sorted(profile.defaults.items())),
+            # The fingerprint is of what both ends share; the generator is not among it.
+            *(
+                f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}"
+                for file in sorted(profile.weights.glob("*.safetensors"))
+            ),
         ]
     return Reconstructions.of(name).state() if "@" in name else []
 

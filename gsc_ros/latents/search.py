@@ -9,8 +9,9 @@ distortion and bits are less. The base station decodes them as any others.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -115,7 +116,7 @@ def wide_layers(device: torch.device) -> torch.autocast:
     What is found is judged, counted and decoded in float32 all the same.
     """
     if device.type == "cpu":
-        has = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.10 does not tell
+        has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not tell
         native = any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     else:
         native = torch.cuda.is_bf16_supported(including_emulation=False)
