@@ -23,12 +23,14 @@ def photographs(tmp_path_factory) -> Path:
     return folder
 
 
-def test_blocks_of_high_confidence_are_more_like_the_original(photographs) -> None:
-    figures = confidence_bench.measure(photographs, [300], "nano", 0.0, lambda: None)
+@pytest.mark.parametrize("realism", [0.0, 1.0])
+def test_blocks_of_high_confidence_are_more_like_the_original(photographs, realism) -> None:
+    figures = confidence_bench.measure(photographs, [300], "nano", realism, lambda: None)
     assert figures.rank_correlation > 0.4
     likeness = [row.ssim for row in figures.bins if row.share > 0.02]
     assert likeness == sorted(likeness)
     assert sum(row.share for row in figures.bins) == pytest.approx(1.0)
+    assert sum(row.share * (row.confidence - row.ssim) for row in figures.bins) == pytest.approx(0.0, abs=0.05)
 
 
 def test_rank_correlation_knows_order_from_disorder() -> None:

@@ -123,6 +123,20 @@ def test_confidence_is_lower_where_the_picture_departs_from_what_was_received(en
     assert confidence[380:, 450:].mean() > 0.8 * result.confidence[380:, 450:].mean()
 
 
+def test_invented_detail_takes_confidence_where_nothing_else_is_known() -> None:
+    from gsc_ros.confidence import C2, left_by_detail
+
+    rng = np.random.default_rng(0)
+    flat, structure = np.full((64, 96), 0.5, np.float32), rng.normal(0.5, 0.2, (64, 96)).astype(np.float32)
+    grain = rng.normal(0, 0.1, flat.shape).astype(np.float32)
+    assert (left_by_detail(structure, structure, (4, 6)) == 1).all()
+    assert left_by_detail(flat, flat + grain, (4, 6)).mean() == pytest.approx((0.01 + C2) / (0.02 + C2), abs=0.02)
+    assert left_by_detail(structure, structure + grain, (4, 6)).mean() == pytest.approx(0.09 / 0.1, abs=0.02)
+    assert left_by_detail(flat, flat + 0.2, (4, 6)) == pytest.approx(
+        1, abs=1e-4
+    )  # light is not detail; encoding again finds it
+
+
 def test_frames_of_several_cameras_are_painted_in_one_batch_and_look_the_same(encoder, decoder, photograph) -> None:
     views = [photograph[:256, :320], photograph[100:356, 200:520], photograph[:200, :200], photograph[50:306, 50:370]]
     sizes, settings = [], DecodeSettings(realism=1.0, steps=2, seed=5)
