@@ -346,6 +346,28 @@ def test_a_result_is_measured_anew_where_a_default_of_the_profile_has_changed(ph
     assert keys[0] == keys[2] != keys[1]
 
 
+def test_a_result_is_measured_anew_where_the_generator_has_changed(photographs, tmp_path) -> None:
+    """What both ends share is the same, and so is the fingerprint: only the base paints otherwise."""
+    import shutil
+
+    import yaml
+
+    from gsc_ros.profiles import load_profile
+
+    shipped = load_profile("nano")
+    content = yaml.safe_load((Path(__file__).resolve().parents[1] / "config" / "profiles" / "nano.yaml").read_text())
+    path, weights = tmp_path / "mine.yaml", tmp_path / "weights"
+    path.write_text(yaml.safe_dump(content | {"weights": str(weights)}))
+    shutil.copytree(shipped.weights, weights)
+    picture = datasets.pictures("folder", photographs)[0]
+    before = plan().key(str(path), picture)
+    assert plan().key(str(path), picture) == before
+    flow = weights / "flow.safetensors"
+    flow.write_bytes(flow.read_bytes() + b" ")
+    assert load_profile(path).fingerprint == shipped.fingerprint
+    assert plan().key(str(path), picture) != before
+
+
 def test_a_task_is_asked_anew_where_its_model_or_the_truth_has_changed(photographs, tmp_path) -> None:
     picture = datasets.pictures("folder", photographs)[0]
     model, labels = tmp_path / "model", tmp_path / "labels.png"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gsc_ros import __version__
-from gsc_ros.evaluation import peers
+from gsc_ros.evaluation import files, peers
 from gsc_ros.evaluation.coded import Coded, Coding, Image, Setting
 from gsc_ros.evaluation.reconstructions import Reconstructions
 from gsc_ros.latents.geometry import Geometry
@@ -135,13 +135,9 @@ def state(name: str) -> list[str]:
             __version__,
             profile.fingerprint,
             *(f"{key} {value}" for key, value in sorted(profile.defaults.items())),
-            # The fingerprint is of what both ends share; the generator is not among it.
-            *(
-                f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}"
-                for file in sorted(profile.weights.glob("*.safetensors"))
-            ),
+            *files.state(profile.weights),  # the fingerprint is of what both ends share: not the generator
         ]
-    return Reconstructions.of(name).state() if "@" in name else []
+    return files.state(Reconstructions.of(name).root) if "@" in name else []
 
 
 def check(names: Sequence[str]) -> None:

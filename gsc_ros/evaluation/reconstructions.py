@@ -40,13 +40,6 @@ class Reconstructions:
         """The folders of the operating points."""
         return sorted(path for path in self.root.glob("*") if path.is_dir()) if self.root.is_dir() else []
 
-    def state(self) -> list[str]:
-        """The files and their sizes: what results depend on."""
-        files = (path for point in self.points() for path in point.iterdir())
-        return sorted(
-            f"{path.relative_to(self.root)} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files
-        )
-
     def code(self, image: Image, setting: Setting, name: str) -> Coded:
         """The reconstruction of the image called ``name``."""
         sizes = {point: self._size(point, name) for point in self.points()}

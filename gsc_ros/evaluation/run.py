@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gsc_ros.evaluation import codings, distribution, gallery, metrics
+from gsc_ros.evaluation import codings, distribution, files, gallery, metrics
 from gsc_ros.evaluation.coded import Coding, Image, Setting
 from gsc_ros.evaluation.datasets import Picture
 from gsc_ros.evaluation.metrics import MEASURES
@@ -58,20 +58,12 @@ class Plan:
         parts: list[Any] = [codec, picture.name, picture.path.stat().st_size, picture.crop, match]
         parts += [[asdict(setting) for setting in self.settings], self.measures]
         for name, model in self.tasks:
-            parts += [name, _state(model)]
+            parts += [name, files.state(model)]
         if self.tasks:
-            parts += [_state(file) for file in (picture.depth_file, picture.label_file)]
+            parts += [files.state(path) for path in (picture.depth_file, picture.label_file)]
             parts += [picture.boxes and [asdict(box) for box in picture.boxes]]
         parts += [codings.state(name) for name in (codec, match) if name is not None]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def _state(path: Path | None) -> list[str]:
-    """Names, sizes and times of a file, or of the files in a folder."""
-    if path is None:
-        return []
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files if file.is_file()]
 
 
 @cache

@@ -52,10 +52,12 @@ class Plan:
     def key(self, link: str, codec: str) -> str:
         """What a finished run is known by: everything that its figures depend on."""
         from gsc_ros import __version__
+        from gsc_ros.evaluation import files
         from gsc_ros.profiles import load_profile
 
         told = {**asdict(self), "link": link, "codec": codec, "version": __version__}
-        told["weights"] = load_profile(self.profile).fingerprint
+        profile = load_profile(self.profile)
+        told["weights"] = [profile.fingerprint, *files.state(profile.weights)]
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
