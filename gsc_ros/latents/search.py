@@ -106,7 +106,8 @@ def search(
             weight = steady * over**FOLLOW
             if taken <= most and step >= SHOWN * steps:
                 far = float(problem.distortion(problem.picture(whole)))
-                best, least = (whole, far) if far < least else (best, least)
+                if far < least:
+                    best, least = whole, far
     return best
 
 
