@@ -19,7 +19,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--selection", choices=["order", "ssim", "rate"], help="which channels come first")
     parser.add_argument(
         "--search", type=int, default=0, metavar="N",
-        help="N steps that look for better symbols for the image: 100 save a tenth of the bytes and take 13 s on two cores (default: none)",
+        help="N steps that look for better symbols for the image: 100 save a tenth of the bytes and take 9 to 13 s on two cores (default: none)",
     )  # fmt: skip
     parser.add_argument(
         "--caption", metavar="TEXT", help="send this caption; an empty one sends none (default: the descriptor's)"

@@ -112,7 +112,7 @@ def search(
 
 
 def wide_layers(device: torch.device) -> torch.autocast:
-    """bfloat16 for the wide layers of the descent, where the processor has instructions for it: half the time.
+    """bfloat16 for the wide layers of the descent, where the processor has instructions for it.
 
     What is found is judged, counted and decoded in float32 all the same.
     """
