@@ -5,18 +5,23 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 from gsc_ros.cli.main import run as gsc
 from gsc_ros.evaluation.tasks.detector import agreement
 from gsc_ros.experiment.codecs import ExperimentCodec, make_codec
 from gsc_ros.experiment.judge import Outage, frame_rows, gradient_similarity, summary
+from gsc_ros.experiment.plan import Plan
 from gsc_ros.experiment.simulation import fly, rate_settings, wire_cost
 from gsc_ros.link.emulator import LinkSpec
-from gsc_ros.sources import moving_photographs
+from gsc_ros.profiles import load_profile
+from gsc_ros.sources import Source, moving_photographs
 
 
 def drive(count: int = 12, side: int = 192) -> list[np.ndarray]:
@@ -171,6 +176,23 @@ def test_the_command_writes_its_results_and_goes_on_where_it_was(tmp_path, capsy
     assert "12.3" in capsys.readouterr().out  # it was read, not run again
     assert gsc([*asked, "--seed", "2"]) == 0
     assert len(list((out / "runs").iterdir())) == 8
+
+
+def test_a_run_is_known_by_the_files_that_its_figures_depend_on(tmp_path) -> None:
+    """The generator's weights, which the fingerprint does not know of, and the detector."""
+    shipped = load_profile("nano")
+    source = Path(__file__).resolve().parents[1] / "config" / "profiles" / "nano.yaml"
+    profile, weights, detector = tmp_path / "mine.yaml", tmp_path / "weights", tmp_path / "detector.onnx"
+    profile.write_text(yaml.safe_dump(yaml.safe_load(source.read_text()) | {"weights": str(weights)}))
+    shutil.copytree(shipped.weights, weights)
+    detector.write_bytes(b"one")
+    plan = Plan(Source(images=tmp_path), profile=str(profile), detector=detector)
+    keys = [plan.key("8k", "gsc"), plan.key("8k", "gsc")]
+    assert keys[0] == keys[1] != plan.key("8k", "jpeg")
+    for path in (weights / "flow.safetensors", detector):
+        path.write_bytes(path.read_bytes() + b" ")
+        keys.append(plan.key("8k", "gsc"))
+    assert len(set(keys)) == 3
 
 
 @pytest.mark.parametrize(

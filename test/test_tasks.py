@@ -117,6 +117,83 @@ class TestSegmentation:
             model.compare(known, seen, seen)
 
 
+class TestExportedSegmentation:
+    """Networks in ONNX in the folder that optimum writes."""
+
+    NAMES = ("road", "car", "sky")
+
+    def view(self) -> np.ndarray:
+        """Red, green and blue thirds, 90 pixels wide."""
+        return np.repeat(np.eye(3, dtype=np.uint8)[None] * 200 + 20, 30, axis=1).repeat(48, axis=0)
+
+    @pytest.mark.parametrize("kind", ["scores", "classes"])
+    @pytest.mark.parametrize("side", [48, "side"])
+    def test_every_pixel_gets_its_class(self, tmp_path, kind, side) -> None:
+        folder = tiny.save_exported_segmentation(
+            tmp_path / "m", list(self.NAMES), kind, side=side, size={"height": 48, "width": 48}
+        )
+        seen = segmentation.Segmentation(folder).look(self.view())
+        assert seen.shape == (48, 90) and seen.dtype == np.int64
+        for index in range(3):
+            assert (seen[:, 30 * index + 4 : 30 * index + 26] == index).all()
+
+    def test_pictures_are_prepared_as_the_folder_says(self, tmp_path) -> None:
+        grey = np.full((48, 48, 3), 100, np.uint8)
+        for index in range(3):
+            mean = [0.9, 0.9, 0.9]
+            mean[index] = 0.1
+            folder = tmp_path / str(index)
+            tiny.save_exported_segmentation(folder, list(self.NAMES), image_mean=mean, image_std=[0.5] * 3)
+            assert (segmentation.Segmentation(folder).look(grey) == index).all()
+        # As bytes, unscaled, the mean counts for less than a colour that is stronger by ten.
+        tinted = grey + np.array([0, 10, 0], np.uint8)
+        folder = tmp_path / "bytes"
+        tiny.save_exported_segmentation(
+            folder, list(self.NAMES), do_rescale=False, image_mean=[0.0, 2, 2], image_std=[1.0] * 3
+        )
+        assert (segmentation.Segmentation(folder).look(tinted) == 1).all()
+        folder = tmp_path / "as it is"
+        tiny.save_exported_segmentation(folder, list(self.NAMES), do_normalize=False, image_mean=[0.0, 2, 2])
+        assert (segmentation.Segmentation(folder).look(tinted) == 1).all()
+
+    def test_foreground_is_what_is_likely(self, tmp_path) -> None:
+        view = np.full((48, 48, 3), 60, np.uint8)
+        view[:, 24:] = 200
+        model = segmentation.Segmentation(
+            tiny.save_exported_segmentation(tmp_path / "m", None, "foreground", do_normalize=False)
+        )
+        seen = model.look(view)
+        assert (seen[:, :20] == 0).all() and (seen[:, 28:] == 1).all()
+        found = segmentation.summarise([model.compare(picture(tmp_path), seen, 1 - seen)])
+        assert found["segmentation_miou_agreed"] == 0.0
+        logits = tiny.save_exported_segmentation(
+            tmp_path / "logits", None, "foreground", image_mean=[0.5] * 3, image_std=[0.1] * 3
+        )
+        with pytest.raises(ValueError, match="with its sigmoid"):
+            segmentation.Segmentation(logits).look(view)
+
+    def test_what_cannot_be_is_told_in_one_line(self, tmp_path) -> None:
+        def failing(name: str, *arguments: object, spoil=None, **options: object) -> str:
+            folder = tiny.save_exported_segmentation(tmp_path / name, *arguments, **options)
+            if spoil:
+                spoil(folder)
+            with pytest.raises(ValueError) as raised:
+                tasks.load("segmentation", folder)
+            assert "\n" not in str(raised.value) and name in str(raised.value)
+            return str(raised.value)
+
+        assert "id2label" in failing("nameless", None)
+        assert "each of the model's 3 classes" in failing("short", ["road"])
+        assert "neither" in failing("flat", ["road"], "flat")
+        assert "of a fixed size" in failing("sizeless", list(self.NAMES), side="side", size={"shortest_edge": 512})
+        assert "how pictures are prepared" in failing(
+            "bare", list(self.NAMES), spoil=lambda folder: (folder / "preprocessor_config.json").unlink()
+        )
+        assert "onnxruntime reads" in failing(
+            "cut", list(self.NAMES), spoil=lambda folder: (folder / "model.onnx").write_bytes(b"half")
+        )
+
+
 class TestDetection:
     TRUTH = ([10, 10, 50, 50, 1, 0], [60, 10, 90, 40, 1, 2], [0, 60, 100, 90, 0, 0])  # the last is a crowd
 

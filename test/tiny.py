@@ -214,6 +214,45 @@ def save_segmentation(folder: Path, names: list[str], *, seed: int = 0) -> Path:
     return folder
 
 
+def save_exported_segmentation(
+    folder: Path, names: list[str] | None, kind: str = "scores", *, side: int | str = 16, **processor: object
+) -> Path:
+    """Networks whose answer is plain: the largest of the three colours at a quarter of the size (``scores``), that as integers
+    (``classes``), or the mean of the three (``foreground``)."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    folder.mkdir(parents=True)
+    small: int | str = side // 4 if isinstance(side, int) else "h"
+    pooled = helper.make_node("AveragePool", ["pixel_values"], ["scores"], kernel_shape=[4, 4], strides=[4, 4])
+    answers: dict[str, tuple] = {
+        "scores": ([pooled], "scores", TensorProto.FLOAT, [1, 3, small, small], []),
+        "classes": (
+            [pooled, helper.make_node("ArgMax", ["scores"], ["classes"], axis=1, keepdims=0)],
+            "classes", TensorProto.INT64, [1, small, small], [],
+        ),
+        "foreground": (
+            [pooled, helper.make_node("ReduceMean", ["scores", ], ["foreground"], axes=[1])],
+            "foreground", TensorProto.FLOAT, [1, 1, small, small], [],
+        ),
+        "flat": (
+            [helper.make_node("ReduceMean", ["pixel_values"], ["mean"], keepdims=0), helper.make_node("Mul", ["mean", "one"], ["flat"])],
+            "flat", TensorProto.FLOAT, [1], [numpy_helper.from_array(np.ones(1, np.float32), "one")],
+        ),
+    }  # fmt: skip
+    nodes, output, number, shape, constants = answers[kind]
+    graph = helper.make_graph(
+        nodes, kind, [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, [1, 3, side, side])],
+        [helper.make_tensor_value_info(output, number, shape)], constants,
+    )  # fmt: skip
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "model.onnx")
+    _image_processor(folder, "SegformerImageProcessor", **processor)
+    if names is not None:
+        (folder / "config.json").write_text(json.dumps({"id2label": dict(enumerate(names))}))
+    return folder
+
+
 def _image_processor(folder: Path, kind: str, **changes: object) -> None:
     values = {
         "image_processor_type": kind, "do_resize": True, "do_normalize": True, "do_rescale": True, "rescale_factor": 1 / 255,

@@ -39,7 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--depth", type=Path, metavar="DIR", help="model of depth, e.g. a folder of Depth-Anything-V2")
     parser.add_argument(
-        "--segmentation", type=Path, metavar="DIR", help="model of segmentation, e.g. a folder of Mask2Former"
+        "--segmentation",
+        type=Path,
+        metavar="DIR",
+        help="model of segmentation: a folder of Mask2Former, or with a model.onnx",
     )
     parser.add_argument("--match", metavar="CODEC", help="the others may spend on each image what this one spent")
     parser.add_argument(

@@ -57,7 +57,7 @@ class Plan:
 
         told = {**asdict(self), "link": link, "codec": codec, "version": __version__}
         profile = load_profile(self.profile)
-        told["weights"] = [profile.fingerprint, *files.state(profile.weights)]
+        told["files"] = [profile.fingerprint, *files.state(profile.weights), *files.state(self.detector)]
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

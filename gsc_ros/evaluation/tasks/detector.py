@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gsc_ros.evaluation.tasks import onnx_model
+
 SCORE, SAME_PLACE, OVERLAP = 0.3, 0.5, 0.45
 STRIDES = (8, 16, 32)
 GREY = 114  # around a picture that is not square
@@ -108,16 +110,7 @@ class Detector:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ValueError("the detector needs onnxruntime: pip install 'gsc-ros[experiment]'") from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        try:
-            self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has an exception of its own for each way to fail
-            raise ValueError(f"{path} is not a model that onnxruntime reads: {str(error).splitlines()[0]}") from error
+        self._session: Any = onnx_model.load(path)
         entry, outputs = self._session.get_inputs()[0], self._session.get_outputs()
         self._name, self._side = entry.name, entry.shape[-1]
         shape = outputs[0].shape

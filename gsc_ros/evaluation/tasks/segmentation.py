@@ -1,16 +1,17 @@
-"""Which class every pixel is of: Mask2Former and whatever else transformers loads for universal segmentation."""
+"""Which class every pixel is of: models of transformers for universal segmentation (Mask2Former), and networks in ONNX."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.evaluation.datasets import Picture
 from gsc_ros.evaluation.tasks import transformers_model
+from gsc_ros.evaluation.tasks.exported_segmenter import MODEL, ExportedSegmenter
 
 Labels = NDArray[np.int64]
 NONE = -1
@@ -22,21 +23,41 @@ ALSO = {
 }  # fmt: skip
 
 
-class Segmentation:
-    """A model of semantic segmentation."""
+class Segmenter(Protocol):
+    """A network: the names of its classes, and the class of every pixel."""
 
-    def __init__(self, model: Path, device: str = "cpu") -> None:
+    names: list[str]
+
+    def look(self, image: NDArray[np.uint8]) -> Labels: ...
+
+
+class UniversalSegmenter:
+    """A model of transformers, from a folder or by a hub id."""
+
+    def __init__(self, model: Path, device: str) -> None:
         self._processor, self._network = transformers_model.load("AutoModelForUniversalSegmentation", model, device)
         names = self._network.config.id2label
-        # "road, route" is how ADE20K's names come.
-        self._names = [[part.strip() for part in names[index].lower().split(",")] for index in range(len(names))]
+        self.names = [names[index] for index in range(len(names))]
 
     def look(self, image: NDArray[np.uint8]) -> Labels:
-        """The model's class of every pixel, (H,W)."""
         found = transformers_model.outputs(self._processor, self._network, image)
         size = [image.shape[:2]]
         labels = self._processor.post_process_semantic_segmentation(found, target_sizes=size)[0]
         return np.asarray(labels.cpu().numpy(), dtype=np.int64)
+
+
+class Segmentation:
+    """A model of semantic segmentation."""
+
+    def __init__(self, model: Path, device: str = "cpu") -> None:
+        exported = (model / MODEL).is_file()
+        self._network: Segmenter = ExportedSegmenter(model) if exported else UniversalSegmenter(model, device)
+        # "road, route" is how ADE20K's names come.
+        self._names = [[part.strip() for part in name.lower().split(",")] for name in self._network.names]
+
+    def look(self, image: NDArray[np.uint8]) -> Labels:
+        """The model's class of every pixel, (H,W)."""
+        return self._network.look(image)
 
     def compare(self, picture: Picture, original: Labels, shown: Labels) -> dict[str, Any]:
         """Pixels by class, [common, only truth, only shown]: against the truth and against the original's classes."""
