@@ -186,7 +186,7 @@ def test_a_run_is_known_by_the_files_that_its_figures_depend_on(tmp_path) -> Non
     profile.write_text(yaml.safe_dump(yaml.safe_load(source.read_text()) | {"weights": str(weights)}))
     shutil.copytree(shipped.weights, weights)
     detector.write_bytes(b"one")
-    plan = Plan(Source(images=tmp_path), profile=str(profile), detector=detector)
+    plan = Plan(source=Source(images=tmp_path), profile=str(profile), detector=detector)
     keys = [plan.key("8k", "gsc"), plan.key("8k", "gsc")]
     assert keys[0] == keys[1] != plan.key("8k", "jpeg")
     for path in (weights / "flow.safetensors", detector):
