@@ -186,6 +186,8 @@ class TestExportedSegmentation:
         assert "each of the model's 3 classes" in failing("short", ["road"])
         assert "neither" in failing("flat", ["road"], "flat")
         assert "of a fixed size" in failing("sizeless", list(self.NAMES), side="side", size={"shortest_edge": 512})
+        assert "three numbers each" in failing("two", list(self.NAMES), image_mean=[0.5, 0.5])
+        assert "above 0" in failing("still", list(self.NAMES), image_std=[0.1, 0.1, 0])
         assert "how pictures are prepared" in failing(
             "bare", list(self.NAMES), spoil=lambda folder: (folder / "preprocessor_config.json").unlink()
         )

@@ -36,19 +36,19 @@ class ExportedSegmenter:
         self._input = entry.name
         described = _read(folder / PREPROCESSOR)
         normalised = described.get("do_normalize", True)
-        self._mean, self._std = (
-            np.array(described.get(name, neutral) if normalised else neutral, np.float32)
-            for name, neutral in (("image_mean", 0.0), ("image_std", 1.0))
-        )
+        self._mean = _colour(described.get("image_mean", 0.0) if normalised else 0.0, folder)
+        self._std = _colour(described.get("image_std", 1.0) if normalised else 1.0, folder)
+        if not (self._std > 0).all():
+            raise ValueError(f"{folder / PREPROCESSOR}: image_std has to be above 0")
         self._factor = np.float32(described.get("rescale_factor", 1 / 255) if described.get("do_rescale", True) else 1)
         size = described.get("size") or {}
         sides = [
             side if isinstance(side, int) else size.get(name) if isinstance(size, dict) else size
             for side, name in zip(entry.shape[-2:], ("height", "width"), strict=True)
         ]
-        if len(entry.shape) != 4 or not all(isinstance(side, int) for side in sides):
+        if entry.type != "tensor(float)" or len(entry.shape) != 4 or not all(isinstance(side, int) for side in sides):
             raise ValueError(
-                f"{folder}: an input of 1x3xHxW is expected, of a fixed size or of the height and width in {PREPROCESSOR}"
+                f"{folder}: an input of 1x3xHxW in float32 is expected, of a fixed size or of the height and width in {PREPROCESSOR}"
             )
         self._height, self._width = sides
         shape = self._output.shape
@@ -75,6 +75,17 @@ class ExportedSegmenter:
                 "a segmentation model of one plane gives probabilities in 0..1: export it with its sigmoid"
             )
         return (scores[0] > LIKELY).long().numpy()
+
+
+def _colour(said: Any, folder: Path) -> NDArray[np.float32]:
+    """One number, or one for each of the three colours."""
+    try:
+        values = np.array(said, np.float32)
+    except (TypeError, ValueError):
+        values = np.zeros(0, np.float32)
+    if values.shape not in ((), (3,)):
+        raise ValueError(f"{folder / PREPROCESSOR}: image_mean and image_std are three numbers each, not {said!r}")
+    return values
 
 
 def _read(path: Path) -> dict[str, Any]:
