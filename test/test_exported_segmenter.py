@@ -87,3 +87,11 @@ def test_what_cannot_be_is_told_in_one_line(tmp_path) -> None:
     assert "onnxruntime reads" in failing(
         "cut", list(NAMES), spoil=lambda folder: (folder / "model.onnx").write_bytes(b"half")
     )
+
+
+def test_scores_of_other_classes_than_were_named_are_refused(tmp_path) -> None:
+    folder = tiny.save_exported_segmentation(
+        tmp_path / "m", ["road", "car"], side="side", size={"height": 48, "width": 48}
+    )
+    with pytest.raises(ValueError, match=r"scores of 3 classes, and config.json names 2"):
+        segmentation.Segmentation(folder).look(view())

@@ -223,10 +223,11 @@ def save_exported_segmentation(
     from onnx import TensorProto, helper, numpy_helper
 
     folder.mkdir(parents=True)
-    small: int | str = side // 4 if isinstance(side, int) else "h"
+    fixed = isinstance(side, int)
+    small, planes = (side // 4, 3) if fixed else ("h", "num_labels")  # optimum names what it leaves open
     pooled = helper.make_node("AveragePool", ["pixel_values"], ["scores"], kernel_shape=[4, 4], strides=[4, 4])
     answers: dict[str, tuple] = {
-        "scores": ([pooled], "scores", TensorProto.FLOAT, [1, 3, small, small], []),
+        "scores": ([pooled], "scores", TensorProto.FLOAT, [1, planes, small, small], []),
         "classes": (
             [pooled, helper.make_node("ArgMax", ["scores"], ["classes"], axis=1, keepdims=0)],
             "classes", TensorProto.INT64, [1, small, small], [],
@@ -242,7 +243,7 @@ def save_exported_segmentation(
     }  # fmt: skip
     nodes, output, number, shape, constants = answers[kind]
     graph = helper.make_graph(
-        nodes, kind, [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, [1, 3, side, side])],
+        nodes, kind, [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, [1, 3 if fixed else "num_channels", side, side])],
         [helper.make_tensor_value_info(output, number, shape)], constants,
     )  # fmt: skip
     opset = [helper.make_opsetid("", 17)]

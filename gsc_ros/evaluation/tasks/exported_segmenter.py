@@ -44,7 +44,7 @@ class ExportedSegmenter:
         size = described.get("size") or {}
         sides = [
             side if isinstance(side, int) else size.get(name) if isinstance(size, dict) else size
-            for side, name in zip(entry.shape[-2:], ("height", "width"), strict=True)
+            for side, name in zip(entry.shape[2:], ("height", "width"), strict=False)
         ]
         if entry.type != "tensor(float)" or len(entry.shape) != 4 or not all(isinstance(side, int) for side in sides):
             raise ValueError(
@@ -53,9 +53,12 @@ class ExportedSegmenter:
         self._height, self._width = sides
         shape = self._output.shape
         self._classes = len(shape) == 3 and "int" in self._output.type
-        if not self._classes and not (len(shape) == 4 and isinstance(shape[1], int)):
+        if not self._classes and len(shape) != 4:
             raise ValueError(f"{folder / MODEL}: its output {shape} is neither 1xCxhxw of scores nor 1xhxw of integers")
-        self.names = _names(folder / CONFIG, None if self._classes else shape[1])
+        # optimum gives the number of classes a name, as what may differ from call to call.
+        planes = shape[1] if not self._classes and isinstance(shape[1], int) else None
+        self.names = _names(folder / CONFIG, planes)
+        self._planes = planes or len(self.names)
 
     def look(self, image: NDArray[np.uint8]) -> NDArray[np.int64]:
         """The class of every pixel of ``image`` (H,W,3), (H,W)."""
@@ -68,7 +71,9 @@ class ExportedSegmenter:
             return labels.astype(np.int64)
         scores = torch.from_numpy(found.astype(np.float32))
         scores = torch.nn.functional.interpolate(scores, (height, width), mode="bilinear")[0]
-        if len(scores) > 1:
+        if len(scores) != self._planes:
+            raise ValueError(f"{MODEL} gives scores of {len(scores)} classes, and {CONFIG} names {self._planes}")
+        if self._planes > 1:
             return scores.argmax(dim=0).numpy()
         if float(scores.min()) < 0 or float(scores.max()) > 1:
             raise ValueError(
