@@ -216,10 +216,16 @@ def test_it_learns_to_paint_what_the_latent_says(cache, latents, tiny_flux, tmp_
     assert (own < swapped).all()
 
 
-def test_the_command_trains_validates_and_goes_on(config, capsys) -> None:
-    arguments = ["train", "control", "--config", str(config), "--stage", "train", "--device", "cpu"]
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_the_command_trains_validates_and_goes_on(config, tmp_path, capsys, precision) -> None:
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)  # accelerate has one precision for each process
+    content, out = yaml.safe_load(config.read_text()), tmp_path / "run"
+    content["training"]["precision"] = precision
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content | {"out": str(out)}))
+    arguments = ["train", "control", "--config", str(tmp_path / "config.yaml"), "--stage", "train", "--device", "cpu"]
     assert run(arguments) == 0
-    out = config.parent / "run"
     assert (out / "control" / "config.json").is_file()
     assert (out / "validation" / "step-2.png").is_file()
     assert run([*arguments, "--steps", "4"]) == 0
@@ -227,6 +233,7 @@ def test_the_command_trains_validates_and_goes_on(config, capsys) -> None:
     lines = (out / "validation" / "points.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["step", "2", "4"]
     assert "name it in the profile" in capsys.readouterr().out
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.mark.parametrize(
@@ -245,6 +252,29 @@ def test_a_configuration_that_cannot_work_is_refused_in_one_line(config, tmp_pat
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_the_cache_is_built_without_the_transformer_and_training_needs_no_text_encoder(
+    config, tiny_flux, tmp_path, capsys
+) -> None:
+    content = yaml.safe_load(config.read_text())
+    profile = yaml.safe_load(Path(content["profile"]).read_text())
+    profile["flux"]["base"] = str(tmp_path / "flux")
+    (tmp_path / "profile.yaml").write_text(yaml.safe_dump(profile))
+    changes = {name: str(tmp_path / name) for name in ("cache", "out")} | {"profile": str(tmp_path / "profile.yaml")}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content | changes))
+    for stage, absent in (("cache", ["transformer"]), ("train", ["text_encoder", "text_encoder_2", "tokenizer_2"])):
+        shutil.copytree(tiny_flux, tmp_path / "flux", ignore=shutil.ignore_patterns(*absent))
+        arguments = ["train", "control", "--config", str(tmp_path / "config.yaml"), "--stage", stage]
+        assert run([*arguments, "--device", "cpu"]) == 0, capsys.readouterr().err
+        shutil.rmtree(tmp_path / "flux")
+    assert (tmp_path / "out" / "control" / "config.json").is_file()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told_in_one_line(config, capsys) -> None:
+    assert run(["train", "control", "--config", str(config), "--device", "cuda"]) == 2
+    assert "torch sees no GPU" in capsys.readouterr().err
 
 
 def test_two_processes_learn_what_one_learns_from_the_same_batches(cache, latents, tiny_flux, tmp_path) -> None:

@@ -29,7 +29,7 @@ FLUX = {
             "in_channels": 64, "num_layers": 5, "num_single_layers": 3, "attention_head_dim": 16, "num_attention_heads": 2,
             "joint_attention_dim": 32, "pooled_projection_dim": 32, "guidance_embeds": True, "axes_dims_rope": (4, 6, 6),
         },
-        "vae": {"block_out_channels": (8, 8, 8, 8), "layers_per_block": 1, "latent_channels": 16, "norm_num_groups": 4},
+        "vae": {"block_out_channels": (8, 8, 8, 8), "layers_per_block": 1, "latent_channels": 16, "norm_num_groups": 4, "sample_size": 1024},
         "tokens": 16,
     },
 }  # fmt: skip
@@ -67,7 +67,7 @@ class Timing:
 
 
 @contextmanager
-def _built_on(device: str, dtype: torch.dtype) -> Iterator[None]:
+def built_on(device: str, dtype: torch.dtype) -> Iterator[None]:
     """Modules are made on ``device`` in ``dtype`` at once: full-size ones do not fit main memory in float32."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
@@ -87,22 +87,45 @@ def _fill(module: Any) -> Any:
     return module.eval()
 
 
-def pipeline_of(size: str, device: str, dtype: torch.dtype) -> Any:
-    """A FluxPipeline of ``size`` without its text encoders, whose output is kept for captions that repeat."""
-    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+def transformer_of(size: str, device: str, dtype: torch.dtype) -> Any:
+    """FLUX's transformer of ``size``."""
+    from diffusers import FluxTransformer2DModel
 
     shape: dict[str, Any] = FLUX[size]
-    with _built_on(device, dtype):
-        transformer = _fill(FluxTransformer2DModel(**shape["transformer"]))
-        vae = _fill(
+    with built_on(device, dtype):
+        return _fill(FluxTransformer2DModel(**shape["transformer"]))
+
+
+def vae_of(size: str, device: str, dtype: torch.dtype) -> Any:
+    """FLUX's VAE of ``size``."""
+    from diffusers import AutoencoderKL
+
+    shape: dict[str, Any] = FLUX[size]
+    with built_on(device, dtype):
+        return _fill(
             AutoencoderKL(
                 down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, **shape["vae"],
                 use_quant_conv=False, use_post_quant_conv=False, scaling_factor=0.3611, shift_factor=0.1159,
             )
         )  # fmt: skip
+
+
+def branch_of(transformer: Any, device: str, dtype: torch.dtype) -> Any:
+    """The control branch for ``transformer``."""
+    from gsc_ros.generators.flux_control import LatentControl
+
+    with built_on(device, dtype):
+        return _fill(LatentControl.copy_of(transformer, dtype=dtype))
+
+
+def pipeline_of(size: str, device: str, dtype: torch.dtype) -> Any:
+    """A FluxPipeline of ``size`` without its text encoders, whose output is kept for captions that repeat."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
+
     pipeline = FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0),
-        vae=vae, text_encoder=None, tokenizer=None, text_encoder_2=None, tokenizer_2=None, transformer=transformer,
+        vae=vae_of(size, device, dtype), transformer=transformer_of(size, device, dtype),
+        text_encoder=None, tokenizer=None, text_encoder_2=None, tokenizer_2=None,
     )  # fmt: skip
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -158,13 +181,12 @@ def generate(
     ``memory`` is one of :data:`gsc_ros.generators.flux.MODES`, ``tokens`` the length of the text (None: the longest).
     """
     from gsc_ros.generators.flux import TILED_PIXELS, FluxGenerator, FluxSettings, compile_blocks
-    from gsc_ros.generators.flux_control import LATENT_CHANNELS, LatentControl, condition_of
+    from gsc_ros.generators.flux_control import LATENT_CHANNELS, condition_of
 
     shape: dict[str, Any] = FLUX[size]
     settings = FluxSettings(base="random", memory=memory)
     pipeline = pipeline_of(size, device, dtype)
-    with _built_on(device, dtype):
-        branch = _fill(LatentControl.copy_of(pipeline.transformer))
+    branch = branch_of(pipeline.transformer, device, dtype)
     _arrange(pipeline, settings, device, dtype)
     if compiled:
         compile_blocks(pipeline.transformer, branch)
@@ -208,24 +230,27 @@ def generate(
             yield Timing("denoise and VAE", f"{width}x{height}", steps[0], seconds, peak)
 
 
-def train(size: str, *, side: int, device: str, dtype: torch.dtype, checkpointing: bool, repeats: int = 3) -> Timing:
-    """Seconds of one optimiser step of the branch at batch 1 without accumulation, as ``gsc train control`` takes it."""
-    from gsc_ros.generators.flux_control import LATENT_CHANNELS, LatentControl, condition_of
+def training_step(
+    size: str, *, side: int, tokens: int, device: str, dtype: torch.dtype, checkpointing: bool
+) -> tuple[Callable[[], None], list[Any]]:
+    """One optimiser step of the branch at batch 1 without accumulation, as ``gsc train control`` takes it.
+
+    Returns the step, and FLUX, the branch and AdamW, which it works on.
+    """
+    from gsc_ros.generators.flux_control import LATENT_CHANNELS, condition_of
     from gsc_ros.generators.rectified_flow import interpolate, matching_loss
-    from gsc_ros.training.control import Guided
+    from gsc_ros.training.control import MOST_GRADIENT, Guided, optimizer_of
 
     shape: dict[str, Any] = FLUX[size]
-    transformer = pipeline_of(size, device, dtype).transformer.requires_grad_(False)
-    with _built_on(device, dtype):
-        branch = _fill(LatentControl.copy_of(transformer))
-    branch = branch.float().train()
+    transformer = transformer_of(size, device, dtype).requires_grad_(False)
+    branch = branch_of(transformer, device, torch.float32).train()
     if checkpointing:
         transformer.enable_gradient_checkpointing()
         branch.enable_gradient_checkpointing()
     guided = Guided(transformer, branch, guidance=1.0, side=side)
-    optimizer = torch.optim.AdamW(branch.parameters(), lr=4e-5, weight_decay=0.01)
+    optimizer = optimizer_of(branch)
     grid = side // 16
-    tokens = torch.randn(1, shape["tokens"], shape["transformer"]["joint_attention_dim"], device=device, dtype=dtype)
+    text = torch.randn(1, tokens, shape["transformer"]["joint_attention_dim"], device=device, dtype=dtype)
     pooled = torch.randn(1, shape["transformer"]["pooled_projection_dim"], device=device, dtype=dtype)
     y = torch.randn(1, LATENT_CHANNELS, grid, grid, device=device, dtype=dtype)
     condition = condition_of(y, torch.ones(1, LATENT_CHANNELS, device=device))
@@ -234,11 +259,20 @@ def train(size: str, *, side: int, device: str, dtype: torch.dtype, checkpointin
 
     def step() -> None:
         with torch.autocast(device.split(":")[0], dtype, enabled=dtype != torch.float32):
-            loss = matching_loss(guided(interpolate(x, noise, t).to(dtype), t, tokens, pooled, condition), x, noise)
+            loss = matching_loss(guided(interpolate(x, noise, t).to(dtype), t, text, pooled, condition), x, noise)
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(branch.parameters(), MOST_GRADIENT)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
+    return step, [transformer, branch, optimizer]
+
+
+def train(
+    size: str, *, side: int, tokens: int, device: str, dtype: torch.dtype, checkpointing: bool, repeats: int = 3
+) -> Timing:
+    """Seconds of a :func:`training_step`."""
+    step, _ = training_step(size, side=side, tokens=tokens, device=device, dtype=dtype, checkpointing=checkpointing)
     seconds, peak = _timed(step, device, repeats)
     return Timing("training step" + (", checkpointed" if checkpointing else ""), f"{side}x{side}", 1, seconds, peak)
 
@@ -251,7 +285,7 @@ def caption(size: str, *, width: int, height: int, device: str, dtype: torch.dty
     config = Qwen2_5_VLConfig(
         text_config=text, vision_config=vision, image_token_id=IMAGE_PAD, vision_start_token_id=VISION_START
     )
-    with _built_on(device, dtype):
+    with built_on(device, dtype):
         model = _fill(Qwen2_5_VLForConditionalGeneration(config))
     rows, columns = 2 * round(height / 28), 2 * round(width / 28)
     pads = rows * columns // 4

@@ -61,9 +61,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     generate.add_argument("--no-caption", action="store_true", help="leave the captioner out")
     train = kinds.add_parser("train", help="seconds and memory of a step of `gsc train control`")
     train.add_argument("--side", type=int, default=512)
+    train.add_argument("--tokens", type=int, default=128, help="of the text; max_text_tokens of the profile")
+    train.add_argument("--checkpointing", action="store_true", help="of gradients: computed twice and not kept")
     operations = kinds.add_parser(
-        "operations", help="what there is to compute for a frame of FLUX with its branch: no GPU needed"
+        "operations", help="what there is to compute for FLUX with its branch, and the memory that takes: no GPU needed"
     )
+    operations.add_argument(
+        "--training", action="store_true", help="for a step of `gsc train control` in place of a frame"
+    )
+    operations.add_argument("--sides", default="512,1024", help="of the pictures trained on, e.g. 512,1024")
     operations.add_argument(
         "--frames", default="512x512,1216x352,1024x768,2048x1024", help="sizes, e.g. 512x512,1216x352"
     )
@@ -134,20 +140,17 @@ def _train(options: argparse.Namespace) -> None:
         raise UsageError(f"--side {options.side}: a multiple of 16 pixels")
     from gsc_ros.bench import full_size
 
-    rows = []
-    for checkpointing in (True, False):
-        try:
-            rows.append(
-                full_size.train(
-                    options.size, side=options.side, device=device, dtype=dtype, checkpointing=checkpointing
-                )
-            )
-        except RuntimeError as error:
-            if "out of memory" not in str(error):
-                raise
-            print(f"without checkpointing of gradients: {str(error).splitlines()[0]}")
-        full_size.free()
-    _print_timings(options, device, rows)
+    try:
+        row = full_size.train(
+            options.size, side=options.side, tokens=options.tokens, device=device, dtype=dtype,
+            checkpointing=options.checkpointing,
+        )  # fmt: skip
+    except RuntimeError as error:  # out of memory, or a kernel that fails
+        raise CommandError(
+            f"{device}: {str(error).splitlines()[0]}; --checkpointing takes less memory, "
+            "DIFFUSERS_ATTN_BACKEND=_native_flash in the environment other kernels for attention"
+        ) from error
+    _print_timings(options, device, [row])
 
 
 def _sizes(text: str) -> list[tuple[int, int]]:
@@ -162,21 +165,34 @@ def _operations(options: argparse.Namespace) -> None:
         if value < 1:
             raise UsageError(f"{name} {value}: at least 1")
     try:
-        from gsc_ros.bench.operations import count
+        from gsc_ros.bench.operations import count, count_training
     except (ImportError, RuntimeError) as error:  # the latter where torchvision is not the one for this torch
         reason = str(error).strip().splitlines()[-1]
         raise UsageError(f"diffusers and transformers do not load ({reason}): pip install 'gsc-ros[paper]'") from error
-    rows = count(options.size, _sizes(options.frames), steps=options.steps, tokens=options.tokens)
+    if options.training:
+        sides = _numbers(options.sides, "--sides", "512,1024")
+        if any(side < 16 or side % 16 for side in sides):
+            raise UsageError(f"--sides {options.sides}: multiples of 16 pixels")
+        rows = count_training(options.size, sides, tokens=options.tokens)
+    else:
+        rows = count(options.size, _sizes(options.frames), steps=options.steps, tokens=options.tokens)
     if options.json:
         print(json.dumps([dataclasses.asdict(row) for row in rows]))
         return
+    if options.training:
+        print(f"a step of {options.size}'s branch at batch 1, a text of {options.tokens} tokens\n")
+        print("| what | size | 10^12 operations | GiB at most |\n|---|---|---|---|")
+        for row in rows:
+            print(f"| {row.part} | {row.size} | {row.tera:.3g} | {row.gib:.1f} |")
+        return
     parts = list(dict.fromkeys(row.part for row in rows))
     print(f"10^12 operations for a frame of {options.size}: {options.steps} steps, a text of {options.tokens} tokens\n")
-    print(f"| size | {' | '.join(parts)} | in all |\n|---|{'---|' * (len(parts) + 1)}")
+    print(f"| size | {' | '.join(parts)} | in all | GiB at most |\n|---|{'---|' * (len(parts) + 2)}")
     for size in dict.fromkeys(row.size for row in rows):
-        found = {row.part: row.tera for row in rows if row.size == size}
-        values = [*(found[part] for part in parts), sum(found.values())]
-        print(f"| {size} | {' | '.join(f'{value:.3g}' for value in values)} |")
+        found = {row.part: row for row in rows if row.size == size}
+        values = [*(found[part].tera for part in parts), sum(row.tera for row in found.values())]
+        most = max(row.gib for row in found.values())
+        print(f"| {size} | {' | '.join(f'{value:.3g}' for value in values)} | {most:.1f} |")
 
 
 def _print_timings(options: argparse.Namespace, device: str, rows: list[Any]) -> None:

@@ -22,12 +22,15 @@ def train_control(options: argparse.Namespace) -> None:
     if missing := [key for key in ("profile", "data", "out") if key not in config]:
         raise UsageError(f"{options.config} lacks {', '.join(missing)}")
     import torch
+    from accelerate import PartialState
 
     from gsc_ros.latents import load_latents
     from gsc_ros.profiles import load_profile
     from gsc_ros.training.control_cache import Cache
 
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch sees no GPU here; install torch with CUDA, or use --device cpu")
+    device = str(PartialState(cpu=options.device == "cpu").device)  # of this process, where there are several
     out = Path(options.out or config["out"])
     folder = Path(config.get("cache", out / "cache"))
     profile = load_profile(config["profile"])
@@ -47,7 +50,7 @@ def _without_control(profile: Any) -> Any:
 def _build_cache(config: dict[str, Any], profile: Any, latents: Any, folder: Path, device: str) -> None:
     from rich.progress import Progress
 
-    from gsc_ros.generators.flux import FluxGenerator
+    from gsc_ros.generators.flux import TYPES, FluxGenerator, FluxSettings, check, load_pipeline, place
     from gsc_ros.training.control_cache import Source, build
 
     try:
@@ -65,7 +68,11 @@ def _build_cache(config: dict[str, Any], profile: Any, latents: Any, folder: Pat
         ) from error
     for source in sources:
         source.pairs()  # a dataset that is not there is told before FLUX is loaded
-    generator = FluxGenerator.load(_without_control(profile), latents, device=device)
+    flux = FluxSettings.of(_without_control(profile))
+    models = ("text_encoder", "text_encoder_2", "vae")  # the transformer is not asked here
+    base, _ = check(flux, profile.weights, device, models)
+    generator = FluxGenerator(load_pipeline(base, TYPES[flux.dtype], models), None, latents, flux, device=device)
+    place(generator.pipeline, flux, device)
     with Progress(transient=True) as bar:
         task = bar.add_task("cache", total=None)
         build(
@@ -78,11 +85,9 @@ def _build_cache(config: dict[str, Any], profile: Any, latents: Any, folder: Pat
 def _train(
     options: argparse.Namespace, config: dict[str, Any], profile: Any, latents: Any, cache: Any, out: Path, device: str
 ) -> None:
-    from diffusers import FluxPipeline
-
     from gsc_ros.cli.train import curves, settings
-    from gsc_ros.generators.flux import FluxGenerator, FluxSettings, check
-    from gsc_ros.training.control import ControlTraining, train
+    from gsc_ros.generators.flux import FluxGenerator, FluxSettings, check, load_pipeline
+    from gsc_ros.training.control import PRECISIONS, ControlTraining, train
     from gsc_ros.training.control_validation import validate
 
     values = dict(config.get("training", {}))
@@ -90,19 +95,16 @@ def _train(
         values["levels"] = tuple(values["levels"])
     common: dict[str, Any] = {"out": out} | ({"steps": options.steps} if options.steps else {})
     training = settings(ControlTraining, values, common)
-    alone = _without_control(profile)
-    base, _ = check(FluxSettings.of(alone), profile.weights, device)
-    # The captions are in the cache: the text encoders stay on the disk.
-    pipeline = FluxPipeline.from_pretrained(
-        base, text_encoder=None, tokenizer=None, text_encoder_2=None, tokenizer_2=None
-    )
-    pipeline.set_progress_bar_config(disable=True)
+    flux = FluxSettings.of(_without_control(profile))
+    models = ("transformer", "vae")  # the captions are in the cache, embedded
+    base, _ = check(flux, profile.weights, device, models)
+    pipeline = load_pipeline(base, PRECISIONS[training.precision], models)
     pipeline.vae.to(device)
     every = config.get("validation", {})
     chosen = [index * cache.count // 4 for index in range(min(4, cache.count))]
 
     def on_saved(step: int, branch: Any) -> None:
-        generator = FluxGenerator(pipeline, branch, latents, FluxSettings.of(alone), device=device)
+        generator = FluxGenerator(pipeline, branch, latents, flux, device=device)
         rows = validate(generator, branch, latents, cache, chosen, out / "validation", step, **every)
         for row in rows:
             print("  ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)

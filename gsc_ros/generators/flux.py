@@ -86,8 +86,10 @@ class FluxSettings:
         return settings
 
 
-def check(settings: FluxSettings, weights: Path, device: str) -> tuple[str, Path | None]:
-    """Base (folder or hub id) and control folder; raises ProfileError before anything heavy is loaded."""
+def check(
+    settings: FluxSettings, weights: Path, device: str, models: Sequence[str] = tuple(PARTS)
+) -> tuple[str, Path | None]:
+    """Base (folder or hub id) and control folder; raises ProfileError before anything heavy, ``models``, is loaded."""
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ProfileError(f"device {device}: torch sees no GPU here; install torch with CUDA, or use device cpu")
     if settings.memory in ("offload", "nf4") and not device.startswith("cuda"):
@@ -98,7 +100,8 @@ def check(settings: FluxSettings, weights: Path, device: str) -> tuple[str, Path
     folder = (weights / Path(settings.base).expanduser()).resolve()
     local = folder.exists() or settings.base.startswith((".", "/", "~")) or settings.base.count("/") != 1
     if local:
-        needed += check_pipeline(folder, pipeline="FluxPipeline", models=PARTS, hint=HINT)
+        chosen = {name: PARTS[name] for name in models}
+        needed += check_pipeline(folder, pipeline="FluxPipeline", models=chosen, hint=HINT)
     control = (weights / settings.control).resolve() if settings.control else None
     if control is not None:
         needed += check_model(control, classes=("LatentControl",), hint="gsc train control makes it; " + HINT)
@@ -122,6 +125,24 @@ def check_memory(needed: int, device: str) -> None:
         )
 
 
+def load_pipeline(base: str, dtype: torch.dtype, models: Sequence[str] = tuple(PARTS), **extra: Any) -> Any:
+    """FLUX.1 with ``models`` alone, the others stay on the disk; raises ProfileError in one line."""
+    try:
+        from diffusers import FluxPipeline
+    except ImportError as error:
+        raise ProfileError(
+            f"the generator flux needs diffusers and transformers: pip install 'gsc-ros[paper]' ({error})"
+        ) from error
+    absent = [name for name in PARTS if name not in models]
+    absent += [name.replace("text_encoder", "tokenizer") for name in absent if "text_encoder" in name]
+    try:
+        pipeline = FluxPipeline.from_pretrained(base, dtype=dtype, **dict.fromkeys(absent), **extra)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ProfileError(f"{base} cannot be loaded: {str(error).splitlines()[0]}; {HINT}") from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
 class FluxGenerator:
     """FLUX.1 and the control branch, on one device."""
 
@@ -140,20 +161,14 @@ class FluxGenerator:
         """The weights that ``profile`` names; raises ProfileError in one line before anything heavy is loaded."""
         settings = FluxSettings.of(profile)
         base, folder = check(settings, profile.weights, device)
-        try:
-            from diffusers import FluxPipeline
-        except ImportError as error:
-            raise ProfileError(
-                f"the generator flux needs diffusers and transformers: pip install 'gsc-ros[paper]' ({error})"
-            ) from error
+        dtype = TYPES[settings.dtype]
+        pipeline = load_pipeline(base, dtype, **_quantised(settings, dtype))
         from gsc_ros.generators.flux_control import LatentControl
 
-        dtype = TYPES[settings.dtype]
         try:
-            pipeline = FluxPipeline.from_pretrained(base, dtype=dtype, **_quantised(settings, dtype))
             control = None if folder is None else LatentControl.from_pretrained(folder, dtype=dtype)
         except (OSError, ValueError, RuntimeError) as error:
-            raise ProfileError(f"{base} cannot be loaded: {str(error).splitlines()[0]}; {HINT}") from error
+            raise ProfileError(f"{folder} cannot be loaded: {str(error).splitlines()[0]}; {HINT}") from error
         if control is not None and control.config.latent_channels != latents.layout.channels:
             raise ProfileError(
                 f"{folder} was trained for {control.config.latent_channels} channels, the latents have {latents.layout.channels}"
@@ -163,7 +178,6 @@ class FluxGenerator:
             control.to(device).eval().requires_grad_(False)
         if settings.compile:
             compile_blocks(pipeline.transformer, control)
-        pipeline.set_progress_bar_config(disable=True)
         return cls(pipeline, control, latents, settings, device=device)
 
     def generate_batch(self, requests: Sequence[Request]) -> list[Painted]:

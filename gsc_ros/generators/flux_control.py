@@ -67,8 +67,12 @@ class LatentControl(FluxControlNetModel):
         multi_stream: int = MULTI_STREAM,
         single_stream: int = SINGLE_STREAM,
         latent_channels: int = LATENT_CHANNELS,
+        dtype: torch.dtype | None = None,
     ) -> LatentControl:
-        """The branch before training: the first blocks of ``transformer``, outputs and latent input at zero."""
+        """The branch before training: the first blocks of ``transformer``, outputs and latent input at zero.
+
+        Its weights are of ``dtype``; None: as the transformer's.
+        """
         known = cls.__init__.__wrapped__.__code__.co_varnames  # type: ignore[attr-defined]
         config = {name: value for name, value in transformer.config.items() if name in known}
         config |= {
@@ -81,7 +85,8 @@ class LatentControl(FluxControlNetModel):
             for index in range(count):
                 source = transformer.get_submodule(f"{name}.{index}")
                 branch.get_submodule(f"{name}.{index}").load_state_dict(source.state_dict())
-        return branch if branch.dtype == transformer.dtype else branch.to(transformer.dtype)
+        wanted = dtype or transformer.dtype
+        return branch if branch.dtype == wanted else branch.to(wanted)
 
     def guide(self, transformer: FluxTransformer2DModel, condition: Tensor, inputs: dict[str, Any]) -> dict[str, Any]:
         """What ``transformer`` is to be given beside ``inputs``: residuals for its first blocks, zero for the others.
