@@ -362,6 +362,8 @@ def test_the_full_size_benchmark_runs_on_tiny_modules(capsys) -> None:
     for extra, row in ([], "| training step | 64x64"), (["--checkpointing"], "| training step, checkpointed | 64x64"):
         assert run([*train, "--size", "tiny", *extra]) == 0
         assert row in capsys.readouterr().out
+    assert run([*train, "--tokens", "0"]) == 2
+    assert "--tokens 0" in capsys.readouterr().err
     assert run(train) == 2
     assert "needs a GPU" in capsys.readouterr().err
 

@@ -103,9 +103,11 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _full_size(options: argparse.Namespace) -> tuple[str, Any]:
-    """Device and type; raises UsageError for full-size models without a GPU."""
+    """Device and type; raises UsageError for a text of nothing, and for full-size models without a GPU."""
     import torch
 
+    if options.tokens < 1:
+        raise UsageError(f"--tokens {options.tokens}: at least 1")
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cpu" and options.size == "flux-dev":
         raise UsageError("--size flux-dev needs a GPU, and torch sees none here; --size tiny runs anywhere")
@@ -145,7 +147,9 @@ def _train(options: argparse.Namespace) -> None:
             options.size, side=options.side, tokens=options.tokens, device=device, dtype=dtype,
             checkpointing=options.checkpointing,
         )  # fmt: skip
-    except RuntimeError as error:  # out of memory, or a kernel that fails
+    except RuntimeError as error:
+        if "out of memory" not in str(error) and "CUDA error" not in str(error):
+            raise
         raise CommandError(
             f"{device}: {str(error).splitlines()[0]}; --checkpointing takes less memory, "
             "DIFFUSERS_ATTN_BACKEND=_native_flash in the environment other kernels for attention"
