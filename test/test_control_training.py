@@ -271,6 +271,34 @@ def test_the_cache_is_built_without_the_transformer_and_training_needs_no_text_e
     assert (tmp_path / "out" / "control" / "config.json").is_file()
 
 
+def test_memory_that_cannot_hold_the_training_is_told_before_anything_is_loaded(config, monkeypatch, capsys) -> None:
+    import gsc_ros.generators.flux as module
+
+    monkeypatch.setattr(module, "load_pipeline", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr(os, "sysconf", lambda name: 1024 if name == "SC_PAGE_SIZE" else 4096)  # 4 MiB
+    assert run(["train", "control", "--config", str(config), "--stage", "train", "--device", "cpu"]) == 1
+    error = capsys.readouterr().err
+    assert "larger device" in error
+    assert error.count("\n") == 1
+
+
+def test_memory_of_the_training_is_that_of_the_weights_gradients_and_averages(tiny_flux) -> None:
+    from gsc_ros.generators.flux_control import LatentControl
+    from gsc_ros.training.control import memory_needed
+
+    transformer = flux(tiny_flux)
+    branch = LatentControl.copy_of(transformer)
+    frozen, learnt = (sum(p.numel() for p in model.parameters()) for model in (transformer, branch))
+    assert memory_needed(str(tiny_flux), "no") == 4 * frozen + 16 * learnt
+    assert memory_needed(str(tiny_flux), "bf16") == 2 * frozen + 16 * learnt
+
+
+def test_packages_that_are_not_there_are_named(config, monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    assert run(["train", "control", "--config", str(config), "--device", "cpu"]) == 2
+    assert "gsc-ros[paper]" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_told_in_one_line(config, capsys) -> None:
     assert run(["train", "control", "--config", str(config), "--device", "cuda"]) == 2

@@ -22,7 +22,11 @@ def train_control(options: argparse.Namespace) -> None:
     if missing := [key for key in ("profile", "data", "out") if key not in config]:
         raise UsageError(f"{options.config} lacks {', '.join(missing)}")
     import torch
-    from accelerate import PartialState
+
+    try:
+        from accelerate import PartialState
+    except ImportError as error:
+        raise UsageError(f"training needs accelerate and diffusers: pip install 'gsc-ros[paper]' ({error})") from error
 
     from gsc_ros.latents import load_latents
     from gsc_ros.profiles import load_profile
@@ -86,8 +90,8 @@ def _train(
     options: argparse.Namespace, config: dict[str, Any], profile: Any, latents: Any, cache: Any, out: Path, device: str
 ) -> None:
     from gsc_ros.cli.train import curves, settings
-    from gsc_ros.generators.flux import FluxGenerator, FluxSettings, check, load_pipeline
-    from gsc_ros.training.control import PRECISIONS, ControlTraining, train
+    from gsc_ros.generators.flux import FluxGenerator, FluxSettings, check, check_memory, load_pipeline
+    from gsc_ros.training.control import PRECISIONS, ControlTraining, memory_needed, train
     from gsc_ros.training.control_validation import validate
 
     values = dict(config.get("training", {}))
@@ -95,9 +99,13 @@ def _train(
         values["levels"] = tuple(values["levels"])
     common: dict[str, Any] = {"out": out} | ({"steps": options.steps} if options.steps else {})
     training = settings(ControlTraining, values, common)
-    flux = FluxSettings.of(_without_control(profile))
+    flux = replace(FluxSettings.of(_without_control(profile)), memory="full")  # the other modes are for painting
     models = ("transformer", "vae")  # the captions are in the cache, embedded
     base, _ = check(flux, profile.weights, device, models)
+    check_memory(
+        memory_needed(base, training.precision), device, what="FLUX, the branch and its optimizer take",
+        instead="set training.precision to bf16, if it is not",
+    )  # fmt: skip
     pipeline = load_pipeline(base, PRECISIONS[training.precision], models)
     pipeline.vae.to(device)
     every = config.get("validation", {})

@@ -110,18 +110,19 @@ def check(
     return str(folder) if local else settings.base, control
 
 
-def check_memory(needed: int, device: str) -> None:
-    """Raise ProfileError where weights of ``needed`` bytes cannot fit."""
+def check_memory(
+    needed: int, device: str, *, what: str = "the weights take", instead: str = "set flux.memory to offload, nf4 or fp8"
+) -> None:
+    """Raise ProfileError where ``needed`` bytes cannot fit: ``what`` takes them, and what to do ``instead``."""
     if device.startswith("cuda"):
-        free, what = torch.cuda.mem_get_info(device)[0], "GPU memory"
+        free, where = torch.cuda.mem_get_info(device)[0], "GPU memory"
     else:
         import os
 
-        free, what = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "memory"
+        free, where = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "memory"
     if needed > 0.95 * free:
         raise ProfileError(
-            f"the weights take {needed / 2**30:.1f} GiB, {what} is {free / 2**30:.1f} GiB: "
-            "set flux.memory to offload, nf4 or fp8, or take a larger device"
+            f"{what} {needed / 2**30:.1f} GiB, {where} is {free / 2**30:.1f} GiB: {instead}, or take a larger device"
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import FluxPipeline
+from diffusers import FluxPipeline, FluxTransformer2DModel
 from torch import Tensor
 
 from gsc_ros.generators.flux_control import LatentControl, condition_of
@@ -62,6 +62,16 @@ class ControlTraining:
             raise ValueError("steps, batch, accumulation and save_every: at least 1")
         if not 0 <= self.channels <= 320:
             raise ValueError(f"channels {self.channels}: 0 (any number) to 320")
+
+
+def memory_needed(base: str, precision: str) -> int:
+    """Bytes of FLUX from ``base`` (folder or hub id) and of all that the branch is trained with, without activations."""
+    with torch.device("meta"):  # shapes alone
+        config = FluxTransformer2DModel.load_config(base, subfolder="transformer")
+        transformer = FluxTransformer2DModel.from_config(config)
+        branch = LatentControl.copy_of(transformer)
+    frozen, learnt = (sum(p.numel() for p in model.parameters()) for model in (transformer, branch))
+    return frozen * PRECISIONS[precision].itemsize + learnt * 4 * 4  # weights, gradients, AdamW's two averages
 
 
 COUNTS = (1, 2, 4, 8, 16, 32)  # drawn where C is not fixed
