@@ -282,21 +282,31 @@ def test_memory_that_cannot_hold_the_training_is_told_before_anything_is_loaded(
     assert error.count("\n") == 1
 
 
-def test_memory_of_the_training_is_that_of_the_weights_gradients_and_averages(tiny_flux) -> None:
+@pytest.mark.parametrize(
+    ("changes", "flux_bytes", "branch_bytes"), [({}, 4, 16), ({"precision": "bf16"}, 2, 16), ({"ema": 0.9}, 4, 20)]
+)
+def test_memory_of_the_training_is_that_of_the_weights_gradients_and_averages(
+    tiny_flux, tmp_path, changes, flux_bytes, branch_bytes
+) -> None:
     from gsc_ros.generators.flux_control import LatentControl
     from gsc_ros.training.control import memory_needed
 
     transformer = flux(tiny_flux)
     branch = LatentControl.copy_of(transformer)
     frozen, learnt = (sum(p.numel() for p in model.parameters()) for model in (transformer, branch))
-    assert memory_needed(str(tiny_flux), "no") == 4 * frozen + 16 * learnt
-    assert memory_needed(str(tiny_flux), "bf16") == 2 * frozen + 16 * learnt
+    needed = memory_needed(str(tiny_flux), settings_of(tmp_path, **changes))
+    assert needed == flux_bytes * frozen + branch_bytes * learnt
 
 
 def test_packages_that_are_not_there_are_named(config, monkeypatch, capsys) -> None:
     monkeypatch.setitem(sys.modules, "accelerate", None)
     assert run(["train", "control", "--config", str(config), "--device", "cpu"]) == 2
     assert "gsc-ros[paper]" in capsys.readouterr().err
+
+
+def test_one_of_several_gpus_is_not_chosen_by_its_number(config, capsys) -> None:
+    assert run(["train", "control", "--config", str(config), "--device", "cuda:1"]) == 2
+    assert "CUDA_VISIBLE_DEVICES" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -180,7 +180,7 @@ def generate(
 
     ``memory`` is one of :data:`gsc_ros.generators.flux.MODES`, ``tokens`` the length of the text (None: the longest).
     """
-    from gsc_ros.generators.flux import TILED_PIXELS, FluxGenerator, FluxSettings, compile_blocks
+    from gsc_ros.generators.flux import FluxGenerator, FluxSettings, compile_blocks, in_tiles
     from gsc_ros.generators.flux_control import LATENT_CHANNELS, condition_of
 
     shape: dict[str, Any] = FLUX[size]
@@ -223,7 +223,7 @@ def generate(
                 return generator.decode(packed, *grid)
 
         seconds, peak = _timed(decode, device, repeats)
-        tiled = " in tiles" if 256 * rows * columns >= TILED_PIXELS else ""
+        tiled = " in tiles" if in_tiles(16 * rows, 16 * columns) else ""
         yield Timing(f"VAE{tiled}", f"{width}x{height}", 0, seconds, peak)
         if memory == "offload":  # the models come and go only where they take turns
             seconds, peak = _timed(lambda: decode(denoise(steps[0])), device, repeats)
@@ -232,11 +232,8 @@ def generate(
 
 def training_step(
     size: str, *, side: int, tokens: int, device: str, dtype: torch.dtype, checkpointing: bool
-) -> tuple[Callable[[], None], list[Any]]:
-    """One optimiser step of the branch at batch 1 without accumulation, as ``gsc train control`` takes it.
-
-    Returns the step, and FLUX, the branch and AdamW, which it works on.
-    """
+) -> Callable[[], None]:
+    """One optimiser step of the branch at batch 1 without accumulation, as ``gsc train control`` takes it."""
     from gsc_ros.generators.flux_control import LATENT_CHANNELS, condition_of
     from gsc_ros.generators.rectified_flow import interpolate, matching_loss
     from gsc_ros.training.control import MOST_GRADIENT, Guided, optimizer_of
@@ -265,14 +262,14 @@ def training_step(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    return step, [transformer, branch, optimizer]
+    return step
 
 
 def train(
     size: str, *, side: int, tokens: int, device: str, dtype: torch.dtype, checkpointing: bool, repeats: int = 3
 ) -> Timing:
     """Seconds of a :func:`training_step`."""
-    step, _ = training_step(size, side=side, tokens=tokens, device=device, dtype=dtype, checkpointing=checkpointing)
+    step = training_step(size, side=side, tokens=tokens, device=device, dtype=dtype, checkpointing=checkpointing)
     seconds, peak = _timed(step, device, repeats)
     return Timing("training step" + (", checkpointed" if checkpointing else ""), f"{side}x{side}", 1, seconds, peak)
 

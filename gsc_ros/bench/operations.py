@@ -18,7 +18,7 @@ from transformers import T5Config, T5EncoderModel
 
 from gsc_ros.bench.full_size import FLUX, branch_of, built_on, training_step, transformer_of, vae_of
 from gsc_ros.bench.live_memory import LiveMemory
-from gsc_ros.generators.flux import TILED_PIXELS
+from gsc_ros.generators.flux import in_tiles
 from gsc_ros.generators.flux_control import LATENT_CHANNELS
 
 T5 = {"d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64, "feed_forward_proj": "gated-gelu", "vocab_size": 32128}  # fmt: skip
@@ -96,7 +96,7 @@ def count(size: str, frames: Sequence[tuple[int, int]], *, steps: int, tokens: i
             condition = empty(1, down * across, 2 * LATENT_CHANNELS)
             packed = empty(1, vae.config.latent_channels, 2 * down, 2 * across)
             text = torch.zeros(1, tokens, dtype=torch.long)
-            vae.use_tiling = 256 * down * across >= TILED_PIXELS
+            vae.use_tiling = in_tiles(16 * down, 16 * across)
             parts: dict[str, tuple[int, Callable[[], Any]]] = {
                 "FLUX": (steps, partial(transformer, **inputs)),
                 "branch": (steps, partial(branch.guide, transformer, condition, inputs)),
@@ -118,7 +118,7 @@ def count_training(size: str, sides: Sequence[int], *, tokens: int) -> list[Coun
             live = LiveMemory()
             with FakeTensorMode():
                 with live:
-                    step, _ = training_step(
+                    step = training_step(
                         size, side=side, tokens=tokens, device=DEVICE, dtype=TYPE, checkpointing=checkpointing
                     )
                     step()  # AdamW has its averages from the first one on

@@ -32,6 +32,8 @@ def train_control(options: argparse.Namespace) -> None:
     from gsc_ros.profiles import load_profile
     from gsc_ros.training.control_cache import Cache
 
+    if options.device not in (None, "cpu", "cuda"):
+        raise UsageError(f"--device {options.device}: cpu or cuda; CUDA_VISIBLE_DEVICES chooses among several GPUs")
     if options.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch sees no GPU here; install torch with CUDA, or use --device cpu")
     device = str(PartialState(cpu=options.device == "cpu").device)  # of this process, where there are several
@@ -103,7 +105,7 @@ def _train(
     models = ("transformer", "vae")  # the captions are in the cache, embedded
     base, _ = check(flux, profile.weights, device, models)
     check_memory(
-        memory_needed(base, training.precision), device, what="FLUX, the branch and its optimizer take",
+        memory_needed(base, training), device, what="FLUX, the branch and its optimizer take",
         instead="set training.precision to bf16, if it is not",
     )  # fmt: skip
     pipeline = load_pipeline(base, PRECISIONS[training.precision], models)

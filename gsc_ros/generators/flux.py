@@ -286,11 +286,16 @@ class FluxGenerator:
     def decode(self, packed: Tensor, height: int, width: int) -> list[NDArray[np.float32]]:
         """Pictures (height,width,3) in 0..1."""
         vae = self.pipeline.vae
-        vae.use_tiling = height * width >= TILED_PIXELS
+        vae.use_tiling = in_tiles(height, width)
         z = self.pipeline._unpack_latents(packed, height, width, self.pipeline.vae_scale_factor)
         z = z / vae.config.scaling_factor + vae.config.shift_factor
         x = vae.decode(z.to(vae.dtype), return_dict=False)[0]
         return list((x / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float().cpu().numpy())
+
+
+def in_tiles(height: int, width: int) -> bool:
+    """Whether the VAE decodes a picture of that size tile by tile."""
+    return height * width >= TILED_PIXELS
 
 
 def place(pipeline: Any, settings: FluxSettings, device: str) -> None:

@@ -64,14 +64,15 @@ class ControlTraining:
             raise ValueError(f"channels {self.channels}: 0 (any number) to 320")
 
 
-def memory_needed(base: str, precision: str) -> int:
+def memory_needed(base: str, settings: ControlTraining) -> int:
     """Bytes of FLUX from ``base`` (folder or hub id) and of all that the branch is trained with, without activations."""
     with torch.device("meta"):  # shapes alone
         config = FluxTransformer2DModel.load_config(base, subfolder="transformer")
         transformer = FluxTransformer2DModel.from_config(config)
         branch = LatentControl.copy_of(transformer)
     frozen, learnt = (sum(p.numel() for p in model.parameters()) for model in (transformer, branch))
-    return frozen * PRECISIONS[precision].itemsize + learnt * 4 * 4  # weights, gradients, AdamW's two averages
+    copies = 5 if settings.ema else 4  # weights, gradients, AdamW's two averages, and that of the weights
+    return frozen * PRECISIONS[settings.precision].itemsize + copies * learnt * torch.float32.itemsize
 
 
 COUNTS = (1, 2, 4, 8, 16, 32)  # drawn where C is not fixed
