@@ -335,15 +335,7 @@ train(settings, Cache(Path({str(cache.folder)!r})), np.load({str(tmp_path / "ste
 """
     )
     np.save(tmp_path / "step.npy", latents.step)
-    launched = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)],
-        env=os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert launched.returncode == 0, launched.stderr[-3000:]
+    launch(program)
     settings = settings_of(tmp_path / "one", steps=4, learning_rate=1e-3)
     one = train_here(settings, cache, latents, tiny_flux)
     from gsc_ros.generators.flux_control import LatentControl
@@ -353,6 +345,46 @@ train(settings, Cache(Path({str(cache.folder)!r})), np.load({str(tmp_path / "ste
     assert any(not torch.equal(value, untrained[name]) for name, value in two.items())
     for name, value in one.state_dict().items():
         assert torch.allclose(value, two[name], atol=1e-5), name
+
+
+def test_the_command_in_two_processes_reports_and_validates_once(config, tmp_path) -> None:
+    out = tmp_path / "run"
+    arguments = ["train", "control", "--config", str(config), "--out", str(out), "--stage", "train"]
+    program = tmp_path / "command.py"
+    program.write_text(
+        f"""
+import sys
+sys.path[:0] = [{str(Path(__file__).parent)!r}]
+import tiny
+tiny.make_torchvision_importable()
+from gsc_ros.cli.main import run
+sys.exit(run({arguments!r}))
+"""
+    )
+    printed = launch(program)
+    assert printed.count("step 2  loss") == 1
+    assert printed.count("name it in the profile") == 1
+    lines = (out / "validation" / "points.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["step", "2"]
+    # The state of both processes is there to go on from.
+    assert sorted(path.name for path in (out / "state-2").glob("random_states_*")) == [
+        "random_states_0.pkl",
+        "random_states_1.pkl",
+    ]
+
+
+def launch(program: Path) -> str:
+    """What ``program`` prints, run by two processes on the CPU."""
+    launched = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)],
+        env=os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert launched.returncode == 0, launched.stderr[-3000:]
+    return launched.stdout
 
 
 def train_here(settings, cache, latents, tiny_flux):

@@ -25,6 +25,7 @@ def train_control(options: argparse.Namespace) -> None:
 
     try:
         from accelerate import PartialState
+        from accelerate.utils import parse_flag_from_env
     except ImportError as error:
         raise UsageError(f"training needs accelerate and diffusers: pip install 'gsc-ros[paper]' ({error})") from error
 
@@ -36,7 +37,12 @@ def train_control(options: argparse.Namespace) -> None:
         raise UsageError(f"--device {options.device}: cpu or cuda; CUDA_VISIBLE_DEVICES chooses among several GPUs")
     if options.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch sees no GPU here; install torch with CUDA, or use --device cpu")
-    device = str(PartialState(cpu=options.device == "cpu").device)  # of this process, where there are several
+    # Asked for no CPU where there is nothing else, accelerate would take every process for the only one.
+    cpu = options.device == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
+    process = PartialState(cpu=cpu)  # one of several, under accelerate launch
+    if process.num_processes > 1 and options.stage != "train":
+        raise UsageError("several processes: run --stage cache in one of its own first, then --stage train in them")
+    device = str(process.device)
     out = Path(options.out or config["out"])
     folder = Path(config.get("cache", out / "cache"))
     profile = load_profile(config["profile"])
@@ -45,7 +51,8 @@ def train_control(options: argparse.Namespace) -> None:
         _build_cache(config, profile, latents, folder, device)
     if options.stage in ("train", "all"):
         _train(options, config, profile, latents, Cache(folder), out, device)
-        print(f"the branch is in {out / 'control'}: name it in the profile, under flux, as control")
+        if process.is_main_process:
+            print(f"the branch is in {out / 'control'}: name it in the profile, under flux, as control")
 
 
 def _without_control(profile: Any) -> Any:

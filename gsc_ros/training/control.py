@@ -162,7 +162,7 @@ def train(
     """Train, or go on from the checkpoint in ``settings.out``; returns the branch, which is in ``out``/control as well.
 
     ``transformer`` is FLUX, frozen. Under ``accelerate launch`` every process draws batches of its own.
-    ``on_saved(step, branch)`` is called in the first process after each checkpoint.
+    ``report(step, figures)``, and ``on_saved(step, branch)`` after each checkpoint, are called in the first process alone.
     """
     from accelerate import Accelerator
     from accelerate.utils import set_seed
@@ -210,7 +210,9 @@ def train(
         if average is not None:
             average.step(branch.parameters())
         if (step + 1) % REPORT_EVERY == 0 or step + 1 == settings.steps:
-            report(step + 1, {"loss": float(total) / counted, "learning_rate": float(warm_up.get_last_lr()[0])})
+            mean = float(accelerator.reduce(total / counted, reduction="mean"))  # of all processes
+            if accelerator.is_main_process:
+                report(step + 1, {"loss": mean, "learning_rate": float(warm_up.get_last_lr()[0])})
             total, counted = torch.zeros_like(total), 0
         if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
             _save(accelerator, settings, branch, average, step + 1, on_saved)
