@@ -233,3 +233,51 @@ def test_a_missing_profile_is_one_line_and_an_exit_code(graph) -> None:
     assert graph.processes["reconstructor"].wait(timeout=LIMIT_S) == 1
     assert "no profile 'huge'" in graph.log("reconstructor")
     assert "Traceback" not in graph.log("reconstructor")
+
+
+@pytest.mark.parametrize(
+    ("node", "given", "word"),
+    [
+        ("compressor", "transport:=jpeg", "raw, compressed"),
+        ("compressor", "caption:=yes", "text is expected"),
+        ("compressor", "max_bytes_per_frame:=-5", "0 to 65535"),
+        ("compressor", "max_bytes_per_frame:=5", "at least 24"),
+        ("compressor", "cameras:=['/1cam']", "'/1cam'"),
+        ("compressor", "cameras:=['/front cam']", "'/front cam'"),
+        ("compressor", "cameras:=['/']", "distinct names"),
+        ("gateway", "side:=rover", "robot, base"),
+    ],
+)
+def test_parameters_that_cannot_be_are_one_line_and_an_exit_code(graph, node, given, word) -> None:
+    graph.start(node, given)
+    assert graph.processes[node].wait(timeout=LIMIT_S) == 1, graph.log(node)
+    assert word in graph.log(node)
+    assert "Traceback" not in graph.log(node)
+
+
+def test_a_stamp_before_1970_ends_no_node(graph, photograph) -> None:
+    """Image and GscFrame with seconds below 0 go through as they are; values of other kinds are taken where they are plain."""
+    graph.start("compressor", "max_rate_hz:=100", "caption_mode:=off", "cameras:=/camera")
+    graph.start("reconstructor", "realism:=0")
+    shown = graph.listen(Image, "/camera/gsc/image_raw")
+    send = graph.node.create_publisher(Image, "/camera/image_raw", QoSProfile(depth=5))
+    graph.until(lambda: send.get_subscription_count() and graph.node.count_publishers("/camera/gsc/image_raw"), "both")
+    small = np.ascontiguousarray(photograph[:64, :96])
+    graph.send_until(send, image_message(small, -5), lambda: shown, "the picture of before 1970")
+    assert shown[0].header.stamp.sec == -5
+    refused = graph.set("compressor", "channels", type=ParameterType.PARAMETER_INTEGER, integer_value=1000)
+    assert not refused.successful
+    assert "channels 1000" in refused.reason
+    graph.send_until(send, image_message(small, 7), lambda: shown[-1].header.stamp.sec == 7, "the next picture")
+    assert all(process.poll() is None for process in graph.processes.values())
+
+
+def test_two_compressors_on_one_camera_are_told(graph) -> None:
+    graph.start("compressor")
+    diagnostics = graph.listen(DiagnosticArray, "/diagnostics")
+    graph.node.create_publisher(GscFrame, "/camera/image_raw/gsc", QoSProfile(depth=5))
+    graph.until(
+        lambda: any("other compressors" in s.message for d in diagnostics for s in d.status),
+        "a word about the other one",
+    )
+    assert {s.name for d in diagnostics for s in d.status} == {"/compressor: /camera", "/compressor: input"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from gsc_ros.captioners import load_captioner
 from gsc_ros.captioners.background import BackgroundCaptioner
 from gsc_ros.encoder import MIN_BUDGET, Encoder, EncodeSettings
+from gsc_ros.entropy.text import MAX_CHARACTERS
 from gsc_ros.frame_messages import message_fields
 from gsc_ros.image_messages import read_image
 from gsc_ros.link.request import Request
@@ -37,19 +38,19 @@ class Compressor(WorkerNode):
         super().__init__("compressor", COMPRESSOR)
         shared = Encoder.load(self.value("profile"), device=self.value("device"))
         self._latents = shared.latents
-        self._wishes: dict[str, Request] = {}
-        self._settings()  # a start-up parameter out of the profile's range stops here
+        self._wishes = {camera: Request() for camera in self.cameras}
+        self._captioning = self.value("caption_mode") == "model"
+        self.check(self.values)  # a start-up parameter out of the profile's range stops here
         # Numbers start anywhere: the base may still hold frames from before a restart of this node.
         self._encoders = {
             camera: shared.for_another_camera(first_sequence=random.randrange(1 << 16)) for camera in self.cameras
         }
-        if self.value("caption_mode") == "model":
+        if self._captioning:
             captioner = load_captioner(shared.profile, device=self.value("device"))
             for camera, encoder in self._encoders.items():
                 encoder.captioner = BackgroundCaptioner(captioner, report=partial(self._captions, camera))
-        self._wishes |= {camera: Request() for camera in self.cameras}
         self._sharper: set[str] = set()
-        self._rate = RateControl(self._rate_settings())
+        self._rate = RateControl(self._rate_settings(self.values))
         self._next_due = dict.fromkeys(self.cameras, 0.0)
         newest = QoSProfile(depth=1, reliability=qos_profile_sensor_data.reliability)
         compressed = self.value("transport") == "compressed"
@@ -88,7 +89,7 @@ class Compressor(WorkerNode):
             self._next_due[camera] = max(now, self._next_due[camera] + 1 / rate)
         image = read_image(message)
         converted = time.monotonic()
-        settings = self._settings(camera)
+        settings = self._settings(self.values, self._wishes[camera])
         if camera in self._sharper:
             self._sharper.discard(camera)
             settings = replace(settings, max_bytes=self.value("sharpen_bytes"))
@@ -115,8 +116,8 @@ class Compressor(WorkerNode):
     def delay(self) -> float:
         return self._rate.delay(time.monotonic())
 
-    def changed(self, name: str, value: Any) -> None:
-        self._rate.change(self._rate_settings(), time.monotonic())
+    def changed(self) -> None:
+        self._rate.change(self._rate_settings(self.values), time.monotonic())
 
     def _allowed(self, most: int | None) -> int | None:
         """Bytes for the next frame: what a camera may have, and what the bit rate leaves."""
@@ -131,24 +132,20 @@ class Compressor(WorkerNode):
             references.acknowledge(message.sequence)
 
     def _asked(self, camera: str, message: Any) -> None:
-        """Do what the operator asks; it holds until the next request or restart."""
-        try:
-            request = request_of(message)
-            if request.max_bytes and request.max_bytes < MIN_BUDGET:
-                raise ValueError(f"max_bytes {request.max_bytes}: 0 (no limit) or at least {MIN_BUDGET}")
-            wishes = replace(
-                self._wishes[camera],
-                **{name: value for name, value in vars(request).items() if name in KEPT and value is not None},
-            )
-            self._settings(camera, wishes)  # refused here rather than frame by frame
-        except ValueError as error:
-            self.warn(f"{camera}: request refused: {error}")
-            return
-        self._wishes[camera] = wishes
-        self._rate.change(self._rate_settings(), time.monotonic())
+        """Do what the operator asks; it holds until the next request or restart. Raises ValueError, and then did nothing."""
+        request = request_of(message)
+        if request.max_bytes and request.max_bytes < MIN_BUDGET:
+            raise ValueError(f"max_bytes {request.max_bytes}: 0 (no limit) or at least {MIN_BUDGET}")
+        kept = {name: value for name, value in vars(request).items() if name in KEPT and value is not None}
+        wishes = replace(self._wishes[camera], **kept)
+        self._settings(self.values, wishes)  # refused here rather than frame by frame
         if request.bits_per_second is not None:
-            value = float(request.bits_per_second)
-            self.set_parameters([Parameter("max_bits_per_second", value=value)])
+            asked = Parameter("max_bits_per_second", value=float(request.bits_per_second))
+            (result,) = self.set_parameters([asked])
+            if not result.successful:
+                raise ValueError(result.reason)
+        self._wishes[camera] = wishes
+        self._rate.change(self._rate_settings(self.values), time.monotonic())
         if request.sharpen:
             self._sharper.add(camera)
         if request.key_frame:
@@ -158,46 +155,52 @@ class Compressor(WorkerNode):
     def _captions(self, camera: str, news: str) -> None:
         self.warn(f"{camera}: {news}")
 
-    def _rate_settings(self) -> RateSettings:
-        limits = [self._settings(camera).max_bytes for camera in self.cameras]
+    def trouble(self, camera: str) -> str:
+        others = self.count_publishers(self._frames[camera].topic_name) - 1
+        if others > 0:
+            return f"{others} other compressors publish frames of {camera}: the base cannot tell them apart, stop all but one"
+        return ""
+
+    def _rate_settings(self, values: Mapping[str, Any]) -> RateSettings:
+        limits = [self._settings(values, wishes).max_bytes for wishes in self._wishes.values()]
         return RateSettings(
-            bits_per_second=self.value("max_bits_per_second"),
+            bits_per_second=values["max_bits_per_second"],
             max_bytes=0 if None in limits else max(limit for limit in limits if limit is not None),
-            least_rate_hz=self.value("least_rate_hz") * len(self.cameras),
-            overhead=self.value("link_overhead"),
-            datagram=self.value("link_mtu"),
+            least_rate_hz=values["least_rate_hz"] * len(self.cameras),
+            overhead=values["link_overhead"],
+            datagram=values["link_mtu"],
         )
 
-    def check_change(self, name: str, value: Any) -> str | None:
-        if name == "max_bytes_per_frame" and 0 < value < MIN_BUDGET:
-            return f"max_bytes_per_frame {value}: 0 (no limit) or at least {MIN_BUDGET}"
-        if name == "caption_mode" and value == "model" and any(e.captioner is None for e in self._encoders.values()):
-            return "caption_mode model: the captioner is loaded when the node starts, start it with that"
-        if name == "search":
-            try:
-                replace(self._settings(), search=value).check(self._latents)
-            except ValueError as error:
-                return str(error)
-        return None
+    def check(self, values: Mapping[str, Any]) -> None:
+        if 0 < values["max_bytes_per_frame"] < MIN_BUDGET:
+            raise ValueError(
+                f"max_bytes_per_frame {values['max_bytes_per_frame']}: 0 (no limit) or at least {MIN_BUDGET}"
+            )
+        if values["caption_mode"] == "model" and not self._captioning:
+            raise ValueError("caption_mode model: the captioner is loaded when the node starts, start it with that")
+        if len(values["caption"]) > MAX_CHARACTERS:
+            raise ValueError(f"caption of {len(values['caption'])} characters: at most {MAX_CHARACTERS} are allowed")
+        for wishes in (Request(), *self._wishes.values()):
+            self._settings(values, wishes)
+        self._rate_settings(values)
 
-    def _settings(self, camera: str = "", wishes: Request | None = None) -> EncodeSettings:
-        """The parameters, and what the operator asked for ``camera``; raises ValueError."""
-        level, selection = self.value("level"), self.value("selection")
-        wishes = wishes or self._wishes.get(camera, Request())
-        max_bytes = self.value("max_bytes_per_frame") if wishes.max_bytes is None else wishes.max_bytes
-        channels = self.value("channels") if wishes.channels is None else wishes.channels
+    def _settings(self, values: Mapping[str, Any], wishes: Request) -> EncodeSettings:
+        """Parameters of ``values``, and what the operator asked for a camera; raises ValueError."""
+        level, selection = values["level"], values["selection"]
+        max_bytes = values["max_bytes_per_frame"] if wishes.max_bytes is None else wishes.max_bytes
+        channels = values["channels"] if wishes.channels is None else wishes.channels
         settings = EncodeSettings(
             max_bytes=max_bytes or None,
             channels=channels or None,
             level=None if level < 0 else level,
             selection=None if selection == "profile" else selection,
-            caption_mode="fixed" if wishes.caption else self.value("caption_mode"),
-            caption=wishes.caption or self.value("caption"),
-            caption_refresh=self.value("caption_refresh"),
-            memory=self.value("memory"),
-            key_interval=self.value("key_interval"),
-            patience=self.value("patience"),
-            search=self.value("search"),
+            caption_mode="fixed" if wishes.caption else values["caption_mode"],
+            caption=wishes.caption or values["caption"],
+            caption_refresh=values["caption_refresh"],
+            memory=values["memory"],
+            key_interval=values["key_interval"],
+            patience=values["patience"],
+            search=values["search"],
         )
         settings.check(self._latents)
         return settings

@@ -59,7 +59,7 @@ class Gateway(ServedNode):
         self._link = self.advertise(GscLink, "~/link", QoSProfile(depth=5))
         self._before = (time.monotonic(), 0, 0)
         self._unconfirmed = 0
-        self.create_timer(REPORT_S, self._report)
+        self.every(REPORT_S, self._report)
         newest = QoSProfile(depth=5)
         made: dict[str, list[Any]] = {"frame": [], "ack": [], "request": []}
         for index, camera in enumerate(self.cameras):
@@ -87,10 +87,9 @@ class Gateway(ServedNode):
             self.get_logger().error(str(error))
         self._transport.close()
 
-    def changed(self, name: str, value: Any) -> None:
-        if name == "max_bits_per_second":
-            with self._lock:
-                self._endpoint.bucket.set_rate(value, time.monotonic())
+    def changed(self) -> None:
+        with self._lock:
+            self._endpoint.bucket.set_rate(self.value("max_bits_per_second"), time.monotonic())
 
     def _frame(self, index: int, message: Any) -> None:
         try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from gsc_ros.link.emulator import EmulatedLink
+from gsc_ros.link.emulator import EmulatedLink, LinkSpec
 from gsc_ros.link.presets import link_spec
 from gsc_ros.link.udp import UdpTransport
 from gsc_ros.nodes.parameters import LINK_EMULATOR
@@ -23,12 +24,12 @@ class LinkEmulator(ServedNode):
         super().__init__("link_emulator", LINK_EMULATOR)
         robot = UdpTransport(local=self.value("robot_side"))
         base = UdpTransport(local="0.0.0.0:0", remote=self.value("base"))
-        spec, seed = self._spec(), self.value("seed")
+        spec, seed = self._spec(self.values), self.value("seed")
         self._ways = [
             (robot, EmulatedLink(spec, seed=seed, cost=robot.cost), base),
             (base, EmulatedLink(spec, seed=seed + 1, cost=base.cost), robot),
         ]
-        self.create_timer(REPORT_S, self._report)
+        self.every(REPORT_S, self._report)
         self.get_logger().info(f"ready: {self.value('link')}, {spec}")
 
     def release(self) -> None:
@@ -36,23 +37,19 @@ class LinkEmulator(ServedNode):
         for source, _, _ in self._ways:
             source.close()
 
-    def check_change(self, name: str, value: Any) -> str | None:
-        if name == "link":
-            try:
-                link_spec(value)
-            except ValueError as error:
-                return str(error)
-        return None
+    def check(self, values: Mapping[str, Any]) -> None:
+        self._spec(values)
 
-    def changed(self, name: str, value: Any) -> None:
-        spec = self._spec()
+    def changed(self) -> None:
+        spec = self._spec(self.values)
         for _, link, _ in self._ways:
             link.spec = spec
 
-    def _spec(self) -> Any:
-        spec = link_spec(self.value("link"))
-        changes = {name: self.value(name) for name in ("loss", "latency_s") if self.value(name) >= 0}
-        return replace(spec, **changes)
+    @staticmethod
+    def _spec(values: Mapping[str, Any]) -> LinkSpec:
+        """The link that ``values`` ask for; raises ValueError."""
+        changes = {name: values[name] for name in ("loss", "latency_s") if values[name] >= 0}
+        return replace(link_spec(values["link"]), **changes)
 
     def run(self) -> None:
         """Relay."""

@@ -45,6 +45,49 @@ class Parameter:
             return f"{self.name} {value}: {self.allowed} are allowed"
         return None
 
+    def taken(self, value: Any) -> Value:
+        """``value``, as YAML gave it, in the kind of this parameter; raises ValueError where that is not plain or not allowed."""
+        converted = self._converted(value)
+        if converted is None:
+            shown = str(value).lower() if isinstance(value, bool) else repr(value)
+            quoted = f"; in quotes it is text: -p \"{self.name}:='{shown}'\"" if isinstance(self.default, str) else ""
+            raise ValueError(f"{self.name} {shown}: {self.kind} is expected ({self.allowed}){quoted}")
+        if reason := self.problem(converted):
+            raise ValueError(reason)
+        return converted
+
+    @property
+    def kind(self) -> str:
+        """What kind of value it is, in words."""
+        if isinstance(self.default, list):
+            return "a list of text" if isinstance(self.default[0], str) else "a list of numbers"
+        kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+        return kinds[type(self.default)]
+
+    def _converted(self, value: Any) -> Value | None:
+        """``value`` in the kind of the default where there is but one way to take it, else None."""
+        default = self.default
+        if isinstance(default, list):
+            items = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+            if isinstance(default[0], str):
+                return [str(item) for item in items] if all(isinstance(item, str) for item in items) else None
+            numbers = [item for item in items if isinstance(item, int | float) and not isinstance(item, bool)]
+            return [float(item) for item in numbers] if items and len(numbers) == len(items) else None
+        if isinstance(default, str):
+            if isinstance(
+                value, bool
+            ):  # off, no, on, yes are truths to YAML: plain where only one of the choices is meant
+                words = ("on", "yes", "true") if value else ("off", "no", "false")
+                return next((word for word in words if word in self.choices), None)
+            return f"{value:g}" if isinstance(value, float) else str(value) if isinstance(value, str | int) else None
+        if isinstance(default, bool):
+            return value if isinstance(value, bool) else None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        if isinstance(default, float):
+            return float(value)
+        return int(value) if isinstance(value, int) or value.is_integer() else None
+
 
 SERVED = (
     Parameter("cameras", ["/camera"], "base names of the cameras this node serves", changes=False),
@@ -228,10 +271,16 @@ TABLES = {
 
 
 def declare(node: Node, table: Sequence[Parameter]) -> None:
-    """Declare every parameter of ``table`` with its description, range and type."""
+    """Declare every parameter of ``table`` with its description, range and type; raises ValueError for a value that cannot be.
+
+    What is given at start is first taken as it comes: YAML makes a number of ``1`` and a truth of ``off``, whatever was meant.
+    """
     from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
     for parameter in table:
+        as_given = ParameterDescriptor(dynamic_typing=True)
+        value = parameter.taken(node.declare_parameter(parameter.name, parameter.default, as_given).value)
+        node.undeclare_parameter(parameter.name)
         descriptor = ParameterDescriptor(
             description=f"{parameter.description} ({parameter.allowed})", read_only=not parameter.changes
         )
@@ -244,7 +293,7 @@ def declare(node: Node, table: Sequence[Parameter]) -> None:
                 descriptor.integer_range = [
                     IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high), step=1)
                 ]
-        node.declare_parameter(parameter.name, parameter.default, descriptor)
+        node.declare_parameter(parameter.name, value, descriptor, ignore_override=True)
 
 
 def documentation() -> str:

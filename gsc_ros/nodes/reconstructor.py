@@ -72,6 +72,12 @@ class Reconstructor(WorkerNode):
             f"ready: profile {shared.profile.name} {shared.profile.fingerprint}, cameras {', '.join(self.cameras)}"
         )
 
+    def trouble(self, camera: str) -> str:
+        others = self.count_publishers(f"{camera}/image_raw/gsc") - 1
+        if others > 0:
+            return f"{others + 1} publish frames of {camera}: they cannot be told apart, stop all but one"
+        return ""
+
     def _optional(self, parameter: str, kind: Any, name: str, qos: QoSProfile) -> dict[str, Any]:
         wanted = self.cameras if self.value(parameter) else []
         return {camera: self.advertise(kind, f"{camera}/gsc/{name}", qos) for camera in wanted}

@@ -1,42 +1,42 @@
-"""What all nodes have in common: the parameter table, cameras, overridable QoS, a clean end."""
+"""What all nodes have in common: the parameter table, cameras, one thread beside the executor, a clean end."""
 
 from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.exceptions import NameValidationException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.qos import QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.validate_topic_name import validate_topic_name
 
+from gsc_ros.nodes.guard import reason_of
+from gsc_ros.nodes.guarded_node import GuardedNode, spin_guarded
 from gsc_ros.nodes.parameters import Parameter, declare
 
 JOIN_S = 10.0
+AGAIN_S = 1.0  # before the thread goes on after a failure that is not of a frame
 
 
-class ServedNode(Node, ABC):
+class ServedNode(GuardedNode, ABC):
     """A node that serves the cameras of its parameter ``cameras``, with one thread beside the executor."""
 
     def __init__(self, name: str, table: Sequence[Parameter]) -> None:
         super().__init__(name)
         self.stopped = threading.Event()
-        self._thread = threading.Thread(target=self.run, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._table = {parameter.name: parameter for parameter in table}
         declare(self, table)
+        self.values: Mapping[str, Any] = self._present()
+        self.cameras = self._cameras() if "cameras" in self._table else []
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._parameters_changed)
-        self.cameras = [camera.rstrip("/") for camera in self.value("cameras")] if "cameras" in self._table else []
-        if "cameras" in self._table and (not all(self.cameras) or len(set(self.cameras)) != len(self.cameras)):
-            raise ValueError(f"cameras {self.value('cameras')}: distinct names that are not empty are needed")
 
     def value(self, name: str) -> Any:
-        """The present value of a parameter."""
+        """The present value of a parameter; those of all are in ``values``."""
         return self.get_parameter(name).value
 
     @abstractmethod
@@ -59,73 +59,77 @@ class ServedNode(Node, ABC):
         self.release()
         self.destroy_node()
 
-    def listen(self, kind: Any, topic: str, qos: QoSProfile, heard: Callable[[Any], None]) -> None:
-        """Subscribe ``topic``, with a QoS that parameters can override."""
-        self.create_subscription(
-            kind, topic, heard, qos,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._incompatible(topic, "publisher")),
-        )  # fmt: skip
+    def check(self, values: Mapping[str, Any]) -> None:
+        """Raise ValueError where the parameters cannot have ``values``, all of them, together."""
+        return
 
-    def advertise(self, kind: Any, topic: str, qos: QoSProfile) -> Any:
-        """A publisher with a QoS that parameters can override."""
-        return self.create_publisher(
-            kind, topic, qos,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            event_callbacks=PublisherEventCallbacks(incompatible_qos=self._incompatible(topic, "subscriber")),
-        )  # fmt: skip
+    def changed(self) -> None:
+        """Parameters were set while the node runs."""
 
-    def warn(self, text: str) -> None:
-        """Log a warning, at most once a second."""
-        self.get_logger().warning(text, throttle_duration_sec=1.0)
+    def _run(self) -> None:
+        while not self.stopped.is_set():
+            with self.guard(self._thread.name):
+                self.run()
+                return
+            self.stopped.wait(AGAIN_S)
 
-    def check_change(self, name: str, value: Any) -> str | None:
-        """Why parameter ``name`` cannot be set to ``value`` beyond its range; None when it can."""
-        return None
-
-    def changed(self, name: str, value: Any) -> None:
-        """Parameter ``name`` was set to ``value`` while the node runs."""
+    def _cameras(self) -> list[str]:
+        cameras = [camera.rstrip("/") for camera in self.value("cameras")]
+        for camera in cameras:
+            try:
+                validate_topic_name(f"{camera}/image_raw")
+            except NameValidationException as error:
+                raise ValueError(
+                    f"cameras {camera!r} cannot be the base name of topics: letters, digits, _ and / are allowed, no digit after a /"
+                ) from error
+        if not all(cameras) or len(set(cameras)) != len(cameras):
+            raise ValueError(
+                f"cameras {self.value('cameras')}: distinct names are needed; remap a driver on plain /image_raw to /camera/image_raw"
+            )
+        return cameras
 
     def _check_parameters(self, parameters: list[Any]) -> SetParametersResult:
-        for parameter in parameters:
-            known = self._table.get(parameter.name)
-            reason = known.problem(parameter.value) if known else None
-            reason = reason or self.check_change(parameter.name, parameter.value)
-            if reason:
-                return SetParametersResult(successful=False, reason=reason)
+        try:
+            new = {parameter.name: parameter.value for parameter in parameters if parameter.name in self._table}
+            for name, value in new.items():
+                if reason := self._table[name].problem(value):
+                    return SetParametersResult(successful=False, reason=reason)
+            self.check({**self.values, **new})
+        except Exception as error:
+            return SetParametersResult(successful=False, reason=reason_of(error))
         return SetParametersResult(successful=True)
 
     def _parameters_changed(self, parameters: list[Any]) -> None:
-        for parameter in parameters:
-            if parameter.name in self._table:
-                self.changed(parameter.name, parameter.value)
+        if any(parameter.name in self._table for parameter in parameters):
+            with self.guard("parameters"):
+                self.values = self._present()
+                self.changed()
 
-    def _incompatible(self, topic: str, other: str) -> Callable[[Any], None]:
-        def log(event: Any) -> None:
-            self.get_logger().warning(
-                f"{topic}: a {other} offers or asks for another quality of service ({event.last_policy_kind!s}), so nothing flows between us; "
-                f"set qos_overrides.{topic} to match it"
-            )
-
-        return log
+    def _present(self) -> dict[str, Any]:
+        return {name: self.value(name) for name in self._table}
 
 
 def spin(make: Callable[[], ServedNode]) -> None:
-    """Run a node until it is told to stop; Ctrl-C and SIGTERM end it without a trace."""
+    """Run a node until it is told to stop; Ctrl-C and SIGTERM end it without a trace.
+
+    What its constructor cannot use is one line and exit code 1. Nothing that comes later ends it.
+    """
     rclpy.init()
     node: ServedNode | None = None
     executor = SingleThreadedExecutor()
     code = 0
     try:
-        node = make()
-        executor.add_node(node)
-        node.start()
-        executor.spin()
+        try:
+            node = make()
+        except (ValueError, OSError) as error:
+            rclpy.logging.get_logger("gsc_ros").fatal(" ".join(str(error).split()))
+            code = 1
+        else:
+            executor.add_node(node)
+            node.start()
+            spin_guarded(executor, node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except (ValueError, OSError) as error:
-        rclpy.logging.get_logger("gsc_ros").fatal(str(error))
-        code = 1
     finally:
         executor.shutdown()
         if node is not None:

@@ -17,10 +17,8 @@ import numpy as np
 import rclpy
 from numpy.typing import NDArray
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
-from rclpy.time import Time
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
@@ -28,10 +26,14 @@ from gsc_ros.image_messages import read_image
 from gsc_ros.link.request import Request
 from gsc_ros.msg import GscLink, GscRequest, GscStats
 from gsc_ros.nodes.clock_offset import ClockOffset
+from gsc_ros.nodes.guard import reason_of
+from gsc_ros.nodes.guarded_node import GuardedNode, spin_guarded
 from gsc_ros.nodes.request_messages import request_message
+from gsc_ros.nodes.stamps import age_s
 from gsc_ros.view.server import ViewError, ViewServer
 
 JPEG_QUALITY = 90
+HEARTBEAT_S = 0.5  # the page takes the ROS side for gone after five of them
 
 
 def data_url(kind: str, image: NDArray[np.uint8]) -> str:
@@ -50,7 +52,7 @@ def doubt_overlay(confidence: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return overlay
 
 
-class Viewer(Node):
+class Viewer(GuardedNode):
     """Subscribes what the reconstructor and the base's gateway publish."""
 
     def __init__(self, cameras: Sequence[str], gateway: str, *, clocks_agree: bool) -> None:
@@ -68,9 +70,10 @@ class Viewer(Node):
         }
         for camera in cameras:
             for name, (kind, heard) in topics.items():
-                self.create_subscription(kind, f"{camera}/gsc/{name}", partial(heard, camera), qos)
+                self.listen(kind, f"{camera}/gsc/{name}", qos, partial(heard, camera))
             self._requests[camera] = self.create_publisher(GscRequest, f"{camera}/gsc/request", QoSProfile(depth=5))
-        self.create_subscription(GscLink, f"{gateway}/link", self._link, qos)
+        self.listen(GscLink, f"{gateway}/link", qos, self._link)
+        self.every(HEARTBEAT_S, self._alive)
 
     def _ask(self, camera: str, request: Request) -> None:
         if camera not in self._requests:
@@ -78,8 +81,7 @@ class Viewer(Node):
         self._requests[camera].publish(request_message(request))
 
     def _image(self, camera: str, message: Any) -> None:
-        then = Time.from_msg(message.header.stamp, clock_type=self.get_clock().clock_type)
-        age = (self.get_clock().now() - then).nanoseconds / 1e9 if then.nanoseconds else 0.0
+        age = age_s(message.header.stamp, self.get_clock().now().nanoseconds) or 0.0
         offset = self._offsets[camera]
         offset.seen(age, time.monotonic())
         age = max(0.0, age if self._clocks_agree else age - offset.seconds)
@@ -99,6 +101,9 @@ class Viewer(Node):
     def _stats(self, camera: str, message: Any) -> None:
         content = {"packet_bytes": message.packet_bytes, "frames": message.frames, "missing": message.missing_reference}
         self.server.publish("stats", camera, content)
+
+    def _alive(self) -> None:
+        self.server.publish("ros", "", {"alive": True, "text": ""})
 
     def _link(self, message: Any) -> None:
         for name, frames, lost in zip(message.cameras, message.frames, message.lost, strict=True):
@@ -128,8 +133,13 @@ def run(
     executor.add_node(node)
 
     def spin() -> None:
-        with contextlib.suppress(ExternalShutdownException):
-            executor.spin()
+        reason = "it was shut down"
+        try:
+            with contextlib.suppress(ExternalShutdownException):
+                spin_guarded(executor, node)
+        except Exception as error:
+            reason = reason_of(error)
+        node.server.publish("ros", "", {"alive": False, "text": reason})
 
     thread = threading.Thread(target=spin, name="ros", daemon=True)
     thread.start()

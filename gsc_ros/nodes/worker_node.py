@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import QoSProfile
-from rclpy.time import Time
 
 from gsc_ros.nodes.clock_offset import ClockOffset
+from gsc_ros.nodes.guard import RECENT_S, reason_of
 from gsc_ros.nodes.newest import NewestBoxes
 from gsc_ros.nodes.parameters import Parameter
 from gsc_ros.nodes.served_node import ServedNode
+from gsc_ros.nodes.stamps import age_s
 
-DIAGNOSTICS_PERIOD_S = 1.0
 LONGEST_NAP_S = 0.1
 DISAGREEMENT_S = 60.0
 
@@ -34,6 +34,7 @@ class Counters:
         self.refused = 0
         self.missing_reference = 0  # built on a frame that never came
         self.last_error = ""
+        self.last_error_at = float("-inf")  # of time.monotonic
         self.last_ms = 0.0
 
 
@@ -49,8 +50,6 @@ class WorkerNode(ServedNode):
         self.counters = {camera: Counters() for camera in self.cameras}
         self._offset = ClockOffset()
         self._boxes: NewestBoxes[Any] = NewestBoxes(self.cameras)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
         self._use_threads()
 
     def close(self) -> None:
@@ -72,16 +71,15 @@ class WorkerNode(ServedNode):
 
     def age_s(self, stamp: Any) -> float:
         """Seconds since ``stamp`` on this node's clock; 0 for a stamp that was never set."""
-        then = Time.from_msg(stamp, clock_type=self.get_clock().clock_type)
-        if then.nanoseconds == 0:
+        age = age_s(stamp, self.get_clock().now().nanoseconds)
+        if age is None:
             return 0.0
-        age = (self.get_clock().now() - then).nanoseconds / 1e9
-        return float(age if self.value("clocks_agree") else age - self._offset.seconds)
+        return age if self.value("clocks_agree") else age - self._offset.seconds
 
     def _arrived(self, camera: str, message: Any) -> None:
-        then = Time.from_msg(message.header.stamp, clock_type=self.get_clock().clock_type)
-        if then.nanoseconds:
-            self._offset.seen((self.get_clock().now() - then).nanoseconds / 1e9, time.monotonic())
+        age = age_s(message.header.stamp, self.get_clock().now().nanoseconds)
+        if age is not None:
+            self._offset.seen(age, time.monotonic())
         if self._boxes.put(camera, message):
             self.counters[camera].dropped_newer += 1
 
@@ -102,13 +100,11 @@ class WorkerNode(ServedNode):
         """What ``work`` returns; where it fails, the frames of ``cameras`` are refused and None is returned."""
         try:
             return work()
-        except ValueError as error:
-            reason = str(error)
         except Exception as error:
             # A frame must not take the node down, but what went wrong must be seen.
             if not rclpy.ok():
                 return None
-            reason = f"{type(error).__name__}: {error}"
+            reason = reason_of(error)
         for camera in cameras:
             self._refuse(camera, reason)
         return None
@@ -130,34 +126,38 @@ class WorkerNode(ServedNode):
         return 0.0
 
     def _refuse(self, camera: str, reason: str) -> None:
-        self.counters[camera].refused += 1
-        self.counters[camera].last_error = reason
+        counters = self.counters[camera]
+        counters.refused += 1
+        counters.last_error, counters.last_error_at = reason, time.monotonic()
         self.warn(f"{camera}: frame refused: {reason}")
 
-    def _publish_diagnostics(self) -> None:
-        message = DiagnosticArray()
-        message.header.stamp = self.get_clock().now().to_msg()
+    def statuses(self) -> list[DiagnosticStatus]:
+        found = []
         for camera, counters in self.counters.items():
-            level, text = DiagnosticStatus.OK, "running"
-            if counters.frames == 0 and not counters.refused:
-                level, text = DiagnosticStatus.WARN, "no frame yet"
-            elif counters.refused:
-                level, text = DiagnosticStatus.WARN, f"{counters.refused} frames refused, last: {counters.last_error}"
-            elif self.value("clocks_agree") and abs(self._offset.seconds) > DISAGREEMENT_S:
-                level, text = (
-                    DiagnosticStatus.WARN,
-                    (
-                        f"stamps are at least {self._offset.seconds:.0f} s off this clock: where the link is not that slow, "
-                        "set the clocks, or clocks_agree to false"
-                    ),
-                )
-            values = [KeyValue(key=key, value=str(value)) for key, value in vars(counters).items()]
-            message.status.append(
-                DiagnosticStatus(
-                    level=level, name=f"{self.get_name()}: {camera}", message=text, hardware_id=camera, values=values
-                )
+            level, text = self._state(camera, counters)
+            values = {key: value for key, value in vars(counters).items() if key != "last_error_at"}
+            found.append(self.status(camera, level, text, values, hardware=camera))
+        return found
+
+    def _state(self, camera: str, counters: Counters) -> tuple[bytes, str]:
+        """Level and words for one camera; what is long over is told and no warning any more."""
+        refused = f"{counters.refused} frames refused, last: {counters.last_error}" if counters.refused else ""
+        if refused and time.monotonic() - counters.last_error_at < RECENT_S:
+            return DiagnosticStatus.WARN, refused
+        if trouble := self.trouble(camera):
+            return DiagnosticStatus.WARN, trouble
+        if not counters.frames:
+            return DiagnosticStatus.WARN, refused or "no frame yet"
+        if self.value("clocks_agree") and abs(self._offset.seconds) > DISAGREEMENT_S:
+            return DiagnosticStatus.WARN, (
+                f"stamps are at least {self._offset.seconds:.0f} s off this clock: where the link is not that slow, "
+                "set the clocks, or clocks_agree to false"
             )
-        self._diagnostics.publish(message)
+        return DiagnosticStatus.OK, f"running; {refused}" if refused else "running"
+
+    def trouble(self, camera: str) -> str:
+        """What else is wrong around ``camera``, in words; empty where nothing is."""
+        return ""
 
     def _use_threads(self) -> None:
         import torch
