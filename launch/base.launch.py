@@ -22,6 +22,8 @@ def reconstructor(context):
             executable="reconstructor",
             name="reconstructor",
             output="screen",
+            respawn=LaunchConfiguration("respawn"),
+            respawn_delay=2.0,
             parameters=[LaunchConfiguration("config").perform(context), overrides],
         )
     ]
@@ -44,6 +46,12 @@ def generate_launch_description():
             ),
             DeclareLaunchArgument(
                 "rviz", default_value="false", description="start rviz with the layout of this package"
+            ),
+            DeclareLaunchArgument(
+                "respawn",
+                default_value="true",
+                choices=["true", "false"],
+                description="start a node again, after 2 s, when it has ended by itself",
             ),
             OpaqueFunction(function=reconstructor),
             Node(

@@ -33,6 +33,8 @@ def gateway(context):
             executable="gateway",
             name="gateway",
             output="screen",
+            respawn=LaunchConfiguration("respawn"),
+            respawn_delay=2.0,
             parameters=[argument("config"), overrides],
         )
     ]
@@ -61,6 +63,12 @@ def generate_launch_description():
                 "config",
                 default_value=PathJoinSubstitution([share, "config", "gateway.yaml"]),
                 description="parameter file",
+            ),
+            DeclareLaunchArgument(
+                "respawn",
+                default_value="true",
+                choices=["true", "false"],
+                description="start a node again, after 2 s, when it has ended by itself",
             ),
             OpaqueFunction(function=gateway),
         ]

@@ -23,6 +23,8 @@ def compressor(context):
             executable="compressor",
             name="compressor",
             output="screen",
+            respawn=LaunchConfiguration("respawn"),
+            respawn_delay=2.0,
             parameters=[LaunchConfiguration("config").perform(context), overrides],
         )
     ]
@@ -45,6 +47,12 @@ def generate_launch_description():
             ),
             DeclareLaunchArgument("base", default_value="false", description="start the base station too"),
             DeclareLaunchArgument("rviz", default_value="false", description="with base:=true: start rviz"),
+            DeclareLaunchArgument(
+                "respawn",
+                default_value="true",
+                choices=["true", "false"],
+                description="start a node again, after 2 s, when it has ended by itself",
+            ),
             OpaqueFunction(function=compressor),
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(PathJoinSubstitution([share, "launch", "base.launch.py"])),
@@ -52,6 +60,7 @@ def generate_launch_description():
                     "cameras": LaunchConfiguration("cameras"),
                     "profile": LaunchConfiguration("profile"),
                     "rviz": LaunchConfiguration("rviz"),
+                    "respawn": LaunchConfiguration("respawn"),
                     "config": PathJoinSubstitution([share, "config", "base.yaml"]),
                 }.items(),
                 condition=IfCondition(LaunchConfiguration("base")),

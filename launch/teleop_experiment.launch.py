@@ -32,6 +32,8 @@ def nodes(context):
             executable=executable,
             name=executable,
             output="screen",
+            respawn=LaunchConfiguration("respawn"),
+            respawn_delay=2.0,
             parameters=[parameters],
             additional_env={"ROS_DOMAIN_ID": sides[side]},
         )
@@ -56,6 +58,12 @@ def generate_launch_description():
             DeclareLaunchArgument("least_rate", default_value="1.0", description="frames a second to hold at least"),
             DeclareLaunchArgument("robot_domain", default_value="10", description="ROS_DOMAIN_ID of the robot's side"),
             DeclareLaunchArgument("base_domain", default_value="11", description="ROS_DOMAIN_ID of the base's side"),
+            DeclareLaunchArgument(
+                "respawn",
+                default_value="true",
+                choices=["true", "false"],
+                description="start a node again, after 2 s, when it has ended by itself",
+            ),
             OpaqueFunction(function=nodes),
         ]
     )
