@@ -6,7 +6,9 @@ The nodes are real ones in this process. Messages go through CDR and into the ca
 from __future__ import annotations
 
 import os
+import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -14,6 +16,7 @@ rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not there")
 pytest.importorskip("gsc_ros.msg", reason="the messages are not built: run make test")
 
 import numpy as np  # noqa: E402
+from builtin_interfaces.msg import Time  # noqa: E402
 from gsc_ros.msg import GscAck, GscFrame, GscLink, GscRequest, GscStats  # noqa: E402
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
@@ -22,10 +25,12 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import QoSProfile  # noqa: E402
 from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
+from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
 from gsc_ros.image_messages import fill_image  # noqa: E402
+from gsc_ros.nodes.guarded_node import GuardedNode, spin_guarded  # noqa: E402
 
 LIMIT_S = 120.0
 EXAMPLES = settings(
@@ -231,28 +236,47 @@ def test_parameters_of_any_value_are_taken_or_refused_as_a_whole(started, name) 
         )
 
 
+@contextmanager
+def spinning(node):
+    """``node`` in an executor of a thread of its own, which has to end when it is told to."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    thread = threading.Thread(target=lambda: spin_guarded(executor, node), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        alive = thread.is_alive()
+        executor.shutdown()
+        thread.join(10)
+    assert alive, "the executor had ended before"
+    assert not thread.is_alive()
+
+
 def test_a_message_that_rclpy_cannot_read_does_not_silence_the_node(started) -> None:
     """A middleware that raises on taking a message leaves the subscription marked as taken, for good."""
-    import threading
-
-    from gsc_ros.nodes.guarded_node import GuardedNode, spin_guarded
-
     node = started(lambda: GuardedNode("hearer"))
     heard: list = []
     node.listen(String, "/words", QoSProfile(depth=10), lambda message: heard.append(message.data))
     (subscription,) = node.subscriptions
     publisher = node.create_publisher(String, "/words", 10)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    thread = threading.Thread(target=lambda: spin_guarded(executor, node), daemon=True)
     kind, subscription.msg_type = subscription.msg_type, object
-    thread.start()
-    try:
+    with spinning(node):
         until(lambda: (publisher.publish(String(data="one")), time.sleep(0.05), refused(node))[2], "a refusal")
         subscription.msg_type = kind
         until(lambda: (publisher.publish(String(data="two")), time.sleep(0.05), "two" in heard)[2], "a good message")
-        assert "cannot be read" in node.guard.sources["/words"].last
-    finally:
-        executor.shutdown()
-        thread.join(10)
-    assert not thread.is_alive()
+    assert "cannot be read" in node.guard.sources["/words"].last
+
+
+def test_a_clock_before_1970_does_not_end_a_node(started) -> None:
+    """/clock is heard by rclpy itself, whose Time takes no negative seconds."""
+    node = started(lambda: GuardedNode("hearer"), "use_sim_time:=true")
+    publisher = node.create_publisher(Clock, "/clock", 10)
+    with spinning(node):
+        wrong = Clock(clock=Time(sec=-5, nanosec=4_000_000_000))
+        until(lambda: (publisher.publish(wrong), time.sleep(0.05), refused(node))[2], "a refusal")
+        right = Clock(clock=Time(sec=77))
+        until(
+            lambda: (publisher.publish(right), time.sleep(0.05), node.get_clock().now().nanoseconds == 77 * 10**9)[2],
+            "the time",
+        )
