@@ -246,6 +246,7 @@ def test_a_missing_profile_is_one_line_and_an_exit_code(graph) -> None:
         ("compressor", "cameras:=['/front cam']", "'/front cam'"),
         ("compressor", "cameras:=['/']", "distinct names"),
         ("gateway", "side:=rover", "robot, base"),
+        ("reconstructor", "realsim:=0.5", "is realism meant?"),
     ],
 )
 def test_parameters_that_cannot_be_are_one_line_and_an_exit_code(graph, node, given, word) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -270,17 +271,34 @@ TABLES = {
 }
 
 
+RCLPY_OWN = ("use_sim_time", "qos_overrides.", "start_type_description_service")  # how the names of rclpy's begin
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise ValueError where one of ``names`` is no parameter of any node of this package."""
+    known = sorted({parameter.name for table in TABLES.values() for parameter in table})
+    for name in names:
+        if name not in known and not name.startswith(RCLPY_OWN):
+            near = difflib.get_close_matches(name, known, n=1)
+            raise ValueError(
+                f"no parameter {name!r}: {f'is {near[0]} meant? ' if near else ''}docs/parameters.md has them all"
+            )
+
+
 def declare(node: Node, table: Sequence[Parameter]) -> None:
     """Declare every parameter of ``table`` with its description, range and type; raises ValueError for a value that cannot be.
 
-    What is given at start is first taken as it comes: YAML makes a number of ``1`` and a truth of ``off``, whatever was meant.
+    ``node`` has declared what was given at start as it came (``automatically_declare_parameters_from_overrides``): YAML makes a
+    number of ``1`` and a truth of ``off``, whatever was meant. One file may serve several nodes, so that names of other tables pass.
     """
     from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
+    check_names(node.get_parameters_by_prefix(""))
     for parameter in table:
-        as_given = ParameterDescriptor(dynamic_typing=True)
-        value = parameter.taken(node.declare_parameter(parameter.name, parameter.default, as_given).value)
-        node.undeclare_parameter(parameter.name)
+        value = parameter.default
+        if node.has_parameter(parameter.name):
+            value = parameter.taken(node.get_parameter(parameter.name).value)
+            node.undeclare_parameter(parameter.name)
         descriptor = ParameterDescriptor(
             description=f"{parameter.description} ({parameter.allowed})", read_only=not parameter.changes
         )

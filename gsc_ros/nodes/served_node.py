@@ -25,7 +25,7 @@ class ServedNode(GuardedNode, ABC):
     """A node that serves the cameras of its parameter ``cameras``, with one thread beside the executor."""
 
     def __init__(self, name: str, table: Sequence[Parameter]) -> None:
-        super().__init__(name)
+        super().__init__(name, automatically_declare_parameters_from_overrides=True)
         self.stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._table = {parameter.name: parameter for parameter in table}
