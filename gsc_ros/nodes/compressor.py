@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 
 from gsc_ros.captioners import load_captioner
@@ -22,9 +22,12 @@ from gsc_ros.frame_messages import message_fields
 from gsc_ros.image_messages import read_image
 from gsc_ros.link.request import Request
 from gsc_ros.msg import GscAck, GscFrame, GscRequest, GscStats
+from gsc_ros.nodes.as_offered import AsOffered
+from gsc_ros.nodes.cadence import Cadence
 from gsc_ros.nodes.parameters import COMPRESSOR
 from gsc_ros.nodes.request_messages import request_of
 from gsc_ros.nodes.served_node import spin
+from gsc_ros.nodes.stamps import nanoseconds
 from gsc_ros.nodes.worker_node import WorkerNode
 from gsc_ros.rate import RateControl, RateSettings
 
@@ -51,12 +54,12 @@ class Compressor(WorkerNode):
                 encoder.captioner = BackgroundCaptioner(captioner, report=partial(self._captions, camera))
         self._sharper: set[str] = set()
         self._rate = RateControl(self._rate_settings(self.values))
+        self._cadences = {camera: Cadence() for camera in self.cameras}
         self._next_due = dict.fromkeys(self.cameras, 0.0)
-        newest = QoSProfile(depth=1, reliability=qos_profile_sensor_data.reliability)
         compressed = self.value("transport") == "compressed"
         for camera in self.cameras:
             topic = f"{camera}/image_raw/compressed" if compressed else f"{camera}/image_raw"
-            self.subscribe(CompressedImage if compressed else Image, topic, newest, camera)
+            AsOffered(self, CompressedImage if compressed else Image, topic, partial(self.arrived, camera))
         self._frames = {
             camera: self.advertise(GscFrame, f"{camera}/image_raw/gsc", QoSProfile(depth=10)) for camera in self.cameras
         }
@@ -78,6 +81,9 @@ class Compressor(WorkerNode):
             began = time.perf_counter()
             if self.attempt([camera], partial(self._compress, camera, message)):
                 self.done(camera, began)
+
+    def missing_before(self, camera: str, message: Any) -> int:
+        return self._cadences[camera].missing_before(nanoseconds(message.header.stamp))
 
     def _compress(self, camera: str, message: Any) -> bool:
         """Code and publish a frame; whether its turn had come."""

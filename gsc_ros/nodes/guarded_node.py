@@ -29,16 +29,24 @@ class GuardedNode(Node):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.every(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
 
-    def listen(self, kind: Any, topic: str, qos: QoSProfile, heard: Callable[[Any], None]) -> None:
+    def listen(
+        self,
+        kind: Any,
+        topic: str,
+        qos: QoSProfile,
+        heard: Callable[[Any], None],
+        *,
+        overridable: QoSOverridingOptions | None = None,
+    ) -> Any:
         """Subscribe ``topic``, with a QoS that parameters can override; a message that cannot be used is refused."""
 
         def guarded(message: Any) -> None:
             with self.guard(topic):
                 heard(message)
 
-        self.create_subscription(
+        return self.create_subscription(
             kind, topic, guarded, qos,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=overridable or QoSOverridingOptions.with_default_policies(),
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._incompatible(topic, "publisher")),
         )  # fmt: skip
 

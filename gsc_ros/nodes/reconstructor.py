@@ -31,6 +31,8 @@ from gsc_ros.nodes.parameters import RECONSTRUCTOR
 from gsc_ros.nodes.served_node import spin
 from gsc_ros.nodes.worker_node import WorkerNode
 
+NEW_START = 1000  # a gap of so many numbers is a compressor that began anew, or a frame out of order
+
 
 @dataclass(frozen=True)
 class _Received:
@@ -66,8 +68,9 @@ class Reconstructor(WorkerNode):
         self._stats = self._optional("publish_stats", GscStats, "stats", reliable)
         acks = self.cameras if self.value("publish_acks") else []
         self._acks = {camera: self.advertise(GscAck, f"{camera}/gsc/ack", QoSProfile(depth=10)) for camera in acks}
+        self._sequences: dict[str, int] = {}
         for camera in self.cameras:
-            self.subscribe(GscFrame, f"{camera}/image_raw/gsc", QoSProfile(depth=5), camera)
+            self.listen(GscFrame, f"{camera}/image_raw/gsc", QoSProfile(depth=5), partial(self.arrived, camera))
         self.get_logger().info(
             f"ready: profile {shared.profile.name} {shared.profile.fingerprint}, cameras {', '.join(self.cameras)}"
         )
@@ -108,6 +111,11 @@ class Reconstructor(WorkerNode):
         for (camera, frame), result in zip(received.items(), results, strict=True):
             if self.attempt([camera], partial(self._publish, camera, frame, result, began)):
                 self.done(camera, clock)
+
+    def missing_before(self, camera: str, message: Any) -> int:
+        last, self._sequences[camera] = self._sequences.get(camera), message.sequence
+        gap = 0 if last is None else (message.sequence - last - 1) & 0xFFFF
+        return gap if gap < NEW_START else 0
 
     def _read(self, camera: str, message: Any) -> _Received | None:
         """Entropy-decode a frame and tell the robot; None where it builds on one that never came."""

@@ -121,7 +121,7 @@ def spin(make: Callable[[], ServedNode]) -> None:
     try:
         try:
             node = make()
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RuntimeError) as error:  # the last: rclpy's of a QoS, torch's of a device
             rclpy.logging.get_logger("gsc_ros").fatal(" ".join(str(error).split()))
             code = 1
         else:

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.qos import QoSProfile
 
 from gsc_ros.nodes.clock_offset import ClockOffset
 from gsc_ros.nodes.guard import RECENT_S, reason_of
@@ -29,6 +28,7 @@ class Counters:
 
     def __init__(self) -> None:
         self.frames = 0
+        self.never_arrived = 0  # as stamps or sequence numbers tell
         self.dropped_newer = 0
         self.dropped_stale = 0
         self.refused = 0
@@ -41,7 +41,7 @@ class Counters:
 class WorkerNode(ServedNode):
     """A node whose frames are worked on in one thread, newest first.
 
-    Subclasses load their models in ``__init__``, subscribe through :meth:`subscribe` and do
+    Subclasses load their models in ``__init__``, subscribe with :meth:`arrived` and do
     their work in :meth:`work`.
     """
 
@@ -56,9 +56,18 @@ class WorkerNode(ServedNode):
         self._boxes.close()  # wakes the thread
         super().close()
 
-    def subscribe(self, kind: Any, topic: str, qos: QoSProfile, camera: str) -> None:
-        """Subscribe ``topic``; its messages go into the box of ``camera``."""
-        self.listen(kind, topic, qos, lambda message: self._arrived(camera, message))
+    def arrived(self, camera: str, message: Any) -> None:
+        """A message of ``camera`` goes into its box; what a subscription calls."""
+        age = age_s(message.header.stamp, self.get_clock().now().nanoseconds)
+        if age is not None:
+            self._offset.seen(age, time.monotonic())
+        self.counters[camera].never_arrived += self.missing_before(camera, message)
+        if self._boxes.put(camera, message):
+            self.counters[camera].dropped_newer += 1
+
+    @abstractmethod
+    def missing_before(self, camera: str, message: Any) -> int:
+        """How many messages of ``camera`` did not arrive between the one before and this one, as far as it tells."""
 
     @abstractmethod
     def work(self, items: Sequence[tuple[str, Any]]) -> None:
@@ -75,13 +84,6 @@ class WorkerNode(ServedNode):
         if age is None:
             return 0.0
         return age if self.value("clocks_agree") else age - self._offset.seconds
-
-    def _arrived(self, camera: str, message: Any) -> None:
-        age = age_s(message.header.stamp, self.get_clock().now().nanoseconds)
-        if age is not None:
-            self._offset.seen(age, time.monotonic())
-        if self._boxes.put(camera, message):
-            self.counters[camera].dropped_newer += 1
 
     def run(self) -> None:
         """Work on what arrives, newest first."""
