@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from gsc_ros.printable import printable
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="IN.gsc")
@@ -56,4 +58,4 @@ def run(options: argparse.Namespace) -> None:
         print(json.dumps(fields))
     else:
         for name, value in fields.items():
-            print(f"{name:16} {value}")
+            print(f"{name:16} {printable(value)}")
