@@ -112,7 +112,7 @@ def load_profile(name: str | Path) -> Profile:
         raise ProfileError(f"profile {path}, shared_files lacks {', '.join(missing)}, which both ends must share")
     profile = Profile(
         name=path.stem, summary=content["summary"], latents=content["latents"], channels=content["channels"],
-        generator=content["generator"], weights=weights, sha256=digests, fingerprint=_fingerprint(content),
+        generator=content["generator"], weights=weights, sha256=digests, fingerprint=_fingerprint(content, path),
         defaults=content["defaults"], options={key: value for key, value in content.items() if key not in OWN},
     )  # fmt: skip
     profile.files.check()
@@ -217,20 +217,25 @@ def _check(content: dict[Any, Any], path: Path) -> tuple[Reads, ...]:
 
 def _folder(content: Mapping[str, Any], path: Path) -> Path:
     """The folder of the weights, which lies relative to the profile's file, as in the checkout so below share/."""
-    folder = (path.parent / Path(content["weights"]).expanduser()).resolve()
-    if not folder.is_dir():
-        raise ProfileError(
-            f"profile {path.stem!r} needs the folder {folder} (weights: {content['weights']}, seen from {path}), which is "
-            f"missing: {content.get('get_weights', INSTALL)}; the weights that ship are in {share_directory() / 'models'}"
-        )
-    return folder
+    try:
+        folder = (path.parent / Path(content["weights"]).expanduser()).resolve()
+        if folder.is_dir():
+            return folder
+    except (OSError, ValueError, RuntimeError):  # a name too long, a zero byte in it, a home of nobody
+        folder = path.parent / "?"
+    raise ProfileError(
+        f"profile {path} needs the folder {folder} (weights {content['weights'][:200]!r}), which is missing: "
+        f"{content.get('get_weights', INSTALL)[:200]}; the weights that ship are in {share_directory() / 'models'}"
+    )
 
 
-def _fingerprint(content: Mapping[str, Any]) -> str:
+def _fingerprint(content: Mapping[str, Any], path: Path) -> str:
     """docs/bitstream.md, section 7."""
     digest = hashlib.sha256()
     for file in content["shared_files"]:
         if file not in content["sha256"]:
-            raise ProfileError(f"shared_files names {file}, of which sha256 says nothing")
+            raise ProfileError(
+                f"profile {path}, shared_files names {file}, of which sha256 says nothing: `gsc profiles --sha256 {path}` adds it"
+            )
         digest.update(file.encode() + b"\0" + bytes.fromhex(content["sha256"][file]))
     return digest.hexdigest()[:16]

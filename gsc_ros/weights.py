@@ -39,7 +39,7 @@ class Weights:
 
     folder: Path
     sha256: Mapping[str, str] | None = None
-    hint: str = "write it again"
+    hint: str = "name a folder that gsc train or gsc calibrate has written"
 
     def __contains__(self, name: str) -> bool:
         """Whether the file ``name`` belongs to these weights."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gsc_ros.profiles import ProfileError, available_profiles, load_profile, share_directory, write_sha256
 
@@ -168,6 +171,32 @@ def test_weights_are_found_beside_the_profile_in_the_checkout_and_in_an_installa
     assert dataclasses.replace(installed, weights=load_profile("nano").weights) == load_profile("nano")
     cmake = (Path(__file__).resolve().parents[1] / "CMakeLists.txt").read_text()
     assert "install(DIRECTORY launch config rviz models DESTINATION share/${PROJECT_NAME})" in cmake
+
+
+@pytest.mark.parametrize("folder", ["a\0b", 5000 * "x", "~nobody-at-all/x", "loop"])
+def test_a_folder_that_can_be_no_name(nano, tmp_path, folder) -> None:
+    path = tmp_path / "mine.yaml"
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    path.write_text(yaml.safe_dump(nano | {"weights": folder}))
+    refused(path, "which is missing")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.integers(0, 5000),
+    st.integers(0, 40),
+    st.binary(max_size=12) | st.sampled_from([b"{", b"[", b"- ", b": ", b"!!", b"? "]),
+)
+def test_a_profile_changed_anywhere_loads_or_is_one_line(at, length, data) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        text = SHIPPED.read_bytes().replace(b"../../models/nano", bytes(share_directory() / "models" / "nano"))
+        path = Path(folder) / "mine.yaml"
+        path.write_bytes(text[: at % len(text)] + data + text[at % len(text) + length :])
+        try:
+            load_profile(path)
+        except ProfileError as error:
+            assert "\n" not in str(error)
+            assert str(path) in str(error)
 
 
 def test_what_back_ends_declare_is_what_they_read() -> None:
