@@ -78,6 +78,21 @@ def test_the_socket_serves_its_own_page_alone_and_keeps_the_last_update() -> Non
     asyncio.run(served(server, use))
 
 
+def test_what_ended_before_the_server_began_is_told() -> None:
+    import aiohttp
+
+    server = plain()
+    server.publish("ros", "", {"alive": False, "text": "no node"})
+
+    async def use(port: int) -> None:
+        async with aiohttp.ClientSession() as session:
+            async with session.ws_connect(f"http://127.0.0.1:{port}/live") as socket:
+                told = await socket.receive_json()
+                assert (told["kind"], told["alive"], told["text"]) == ("ros", False, "no node")
+
+    asyncio.run(served(server, use))
+
+
 def test_an_address_that_is_taken_is_one_line() -> None:
     async def use(port: int) -> None:
         with pytest.raises(ViewError, match=f"127.0.0.1:{port}"):

@@ -100,7 +100,9 @@ class ViewServer:
     def publish(self, kind: str, camera: str, content: dict[str, Any]) -> None:
         """Send an update to every browser; may be called from any thread."""
         text = json.dumps({"kind": kind, "camera": camera, **content})
-        if self._loop is not None:
+        if self._loop is None:
+            self._last[kind, camera] = text  # for the first browser
+        else:
             with contextlib.suppress(RuntimeError):  # the loop has just ended
                 self._loop.call_soon_threadsafe(self._spread, (kind, camera), text)
 
