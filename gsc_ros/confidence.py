@@ -22,11 +22,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.nano import Decoded, NanoLatents
 from gsc_ros.latents.quantised import InSteps
+from gsc_ros.weights import Weights, load_arrays
 
 SHARPNESS = 3.0
 C2 = 0.03**2  # of SSIM, for luma in 0..1
@@ -53,9 +54,10 @@ class ExpectedLikeness:
     bias: Grid
 
     @classmethod
-    def load(cls, folder: Path) -> ExpectedLikeness:
-        arrays = load_file(folder / FILE)
-        return cls(weight=arrays["weight"], bias=arrays["bias"])
+    def load(cls, weights: Weights, latents: NanoLatents) -> ExpectedLikeness:
+        """The model of ``confidence.safetensors`` for ``latents``; raises ProfileError."""
+        seen = latents.codec.synthesis.in64.out_channels + 1  # features, and the detail
+        return cls(**load_arrays(weights, FILE, {"weight": (seen,), "bias": (latents.levels,)}, kinds=np.float32))
 
     def save(self, folder: Path) -> None:
         save_file({"weight": self.weight, "bias": self.bias}, folder / FILE)
@@ -90,8 +92,8 @@ class Confidence:
         self._expected = expected
 
     @classmethod
-    def load(cls, folder: Path, latents: NanoLatents) -> Confidence:
-        return cls(latents, ExpectedLikeness.load(folder))
+    def load(cls, weights: Weights, latents: NanoLatents) -> Confidence:
+        return cls(latents, ExpectedLikeness.load(weights, latents))
 
     def map(
         self,

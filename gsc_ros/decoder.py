@@ -114,7 +114,7 @@ class Decoder:
         """
         chosen = profile if isinstance(profile, Profile) else load_profile(profile)
         latents = load_latents(chosen, device=device)
-        text = TextCoder(TextTable.load(chosen.weights / "text.safetensors"))
+        text = TextCoder(TextTable.load(chosen.files))
         return cls(chosen, latents, text, load_generator(chosen, latents, device=device) if paints else None)
 
     @property

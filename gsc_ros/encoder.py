@@ -144,9 +144,7 @@ class Encoder:
     def load(cls, profile: str | Path | Profile = "nano", *, device: str = "cpu") -> Encoder:
         """An encoder with the weights of ``profile``; raises ProfileError when they are not there."""
         chosen = profile if isinstance(profile, Profile) else load_profile(profile)
-        return cls(
-            chosen, load_latents(chosen, device=device), TextCoder(TextTable.load(chosen.weights / "text.safetensors"))
-        )
+        return cls(chosen, load_latents(chosen, device=device), TextCoder(TextTable.load(chosen.files)))
 
     def for_another_camera(self, *, first_sequence: int = 0) -> Encoder:
         """An encoder with a state of its own that shares this one's weights.

@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from gsc_ros.cli.main import run
-from gsc_ros.profiles import ProfileError, load_profile
+from gsc_ros.profiles import ProfileError, load_profile, write_sha256
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +129,7 @@ def test_two_calibrations_are_two_profiles(calibrated, tmp_path) -> None:
     state = load_file(other / "codec.safetensors")
     state["g_a.0.bias"] += 1
     save_file(state, other / "codec.safetensors")
+    write_sha256(other / "profile.yaml")
     assert load_profile(other / "profile.yaml").fingerprint != load_profile(calibrated / "profile.yaml").fingerprint
 
 

@@ -68,9 +68,8 @@ def test_weights_beyond_exact_sums_are_refused(encoder) -> None:
     import dataclasses
 
     from gsc_ros.entropy.channels import ChannelTables
-    from gsc_ros.profiles import load_profile
 
-    grid = ChannelTables.load(load_profile("nano").weights / "channels.safetensors").grids[1]
+    grid = ChannelTables.load(encoder.profile.files, "channels.safetensors", encoder.latents.layout).grids[1]
     with pytest.raises(ChannelError, match="not exact"):
         dataclasses.replace(grid, out=np.full_like(grid.out, 2**31 - 1)).check()
 

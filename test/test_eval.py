@@ -352,7 +352,7 @@ def test_a_result_is_measured_anew_where_the_generator_has_changed(photographs, 
 
     import yaml
 
-    from gsc_ros.profiles import load_profile
+    from gsc_ros.profiles import load_profile, write_sha256
 
     shipped = load_profile("nano")
     content = yaml.safe_load((Path(__file__).resolve().parents[1] / "config" / "profiles" / "nano.yaml").read_text())
@@ -363,7 +363,8 @@ def test_a_result_is_measured_anew_where_the_generator_has_changed(photographs, 
     before = plan().key(str(path), picture)
     assert plan().key(str(path), picture) == before
     flow = weights / "flow.safetensors"
-    flow.write_bytes(flow.read_bytes() + b" ")
+    flow.write_bytes(flow.read_bytes()[:-1] + b"\x01")
+    write_sha256(path)
     assert load_profile(path).fingerprint == shipped.fingerprint
     assert plan().key(str(path), picture) != before
 

@@ -19,7 +19,7 @@ DESCRIPTIONS = Path(__file__).parent / "golden" / "descriptions.txt"
 
 @pytest.fixture(scope="module")
 def coder() -> TextCoder:
-    return TextCoder(TextTable.load(load_profile("nano").weights / "text.safetensors"))
+    return TextCoder(TextTable.load(load_profile("nano").files))
 
 
 @settings(max_examples=60, deadline=None)

@@ -16,6 +16,7 @@ from gsc_ros.training import codec as codec_stage
 from gsc_ros.training import context as context_stage
 from gsc_ros.training import flow as flow_stage
 from gsc_ros.training import memory as memory_stage
+from gsc_ros.weights import Weights
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +141,9 @@ def test_tables_of_kernels_in_any_layout_are_written_alike(tmp_path) -> None:
     expected = quantise(context.grid64, context.grid32)
     context.to(memory_format=torch.channels_last)
     quantise(context.grid64, context.grid32).save(tmp_path / "channels.safetensors")
-    for found, grid in zip(ChannelTables.load(tmp_path / "channels.safetensors").grids, expected.grids, strict=True):
+    for found, grid in zip(
+        ChannelTables.load(Weights(tmp_path), "channels.safetensors", LatentLayout()).grids, expected.grids, strict=True
+    ):
         assert (found.across == grid.across).all()
         assert (found.within == grid.within).all()
 
@@ -293,7 +296,7 @@ def test_the_context_stage_learns_resumes_and_exports(encoder, images, tmp_path,
         (plane == symbols[c]).all() for c, plane in latents.coder.decode(data, list(symbols), 12, 512, 640).items()
     )
     # The transforms are the ones that were there; the shipped context model knows more than this one.
-    shipped = NanoLatents.load(encoder.profile.weights)
+    shipped = NanoLatents.load(encoder.profile.files)
     assert torch.equal(weights(latents.codec.analysis), weights(shipped.codec.analysis))
     assert len(shipped.coder.encode(symbols, 12, 512, 640)) < len(data)
 
@@ -359,7 +362,7 @@ def test_the_memory_stage_learns_and_exports(encoder, images, tmp_path) -> None:
     for name in ("codec.safetensors", "channels.safetensors"):
         shutil.copy(load_profile("nano").weights / name, tmp_path / name)
     export_memory(tmp_path / "run" / "memory.pt", images, tmp_path, pairs=6)
-    latents = NanoLatents.load(tmp_path)
+    latents = NanoLatents.load(Weights(tmp_path))
     assert latents.has_memory
 
 
@@ -372,7 +375,7 @@ def test_training_of_the_memory_goes_on_from_shipped_tables(encoder, images, tmp
         images=images, out=tmp_path, steps=1, batch=1, crop=96, learning_rate=0.0, start=encoder.profile.weights
     )
     context = memory_stage.train(config, encoder.latents.codec, lambda step, figures: None)
-    shipped = ChannelTables.load(encoder.profile.weights / "memory.safetensors")
+    shipped = ChannelTables.load(encoder.profile.files, "memory.safetensors", encoder.latents.layout, memory=True)
     for again, before in zip(quantise(context.grid64, context.grid32).grids, shipped.grids, strict=True):
         for name, value in vars(before).items():
             np.testing.assert_array_equal(getattr(again, name), value, err_msg=name)

@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
+TORCH_LOCK = ROOT / "requirements-torch.lock"
 PAPER_LOCK = ROOT / "requirements-paper.lock"
 NEEDED_GIB = 4
 NEEDED_WITH_CUDA_GIB = 8  # torch from the default index brings CUDA's libraries along: 5.8 GiB in .venv
@@ -85,7 +86,7 @@ def done(stamp: Path, state: str) -> bool:
 
 def install_packages() -> None:
     """Create .venv and install the locked packages and, editable, this one."""
-    stamp, state = VENV / ".installed", fingerprint(LOCK, ROOT / "pyproject.toml", ROOT / "setup.py")
+    stamp, state = VENV / ".installed", fingerprint(LOCK, TORCH_LOCK, ROOT / "pyproject.toml", ROOT / "setup.py")
     if done(stamp, state):
         return
     check_disk()
@@ -94,11 +95,25 @@ def install_packages() -> None:
     if not (VENV / "bin" / "python").exists():
         run(sys.executable, "-m", "venv", VENV, log=log)
     python = VENV / "bin" / "python"
-    index = os.environ.get("TORCH_INDEX")
-    run(python, "-m", "pip", "install", *(["--extra-index-url", index] if index else []), "-r", LOCK, log=log)
+    install("--require-hashes", "--no-deps", "-r", LOCK)
+    install_torch("torch", "pytorch-msssim")
     run(python, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "-e", ".", log=log)
     repair_cmake_files(python)
     stamp.write_text(state)
+
+
+def install(*arguments: str | Path) -> None:
+    """`pip install` into .venv."""
+    run(VENV / "bin" / "python", "-m", "pip", "install", *arguments, log=ROOT / "setup.log")
+
+
+def install_torch(*names: str) -> None:
+    """What belongs to one build of torch, in the versions of TORCH_LOCK; no hashes, for each build has its own.
+
+    The build for CUDA brings its libraries along as dependencies; everything else is there already.
+    """
+    index = os.environ.get("TORCH_INDEX")
+    install(*(["--extra-index-url", index] if index else []), "-c", TORCH_LOCK, *names)
 
 
 def install_paper() -> None:
@@ -109,13 +124,12 @@ def install_paper() -> None:
     if sys.version_info[:2] < PAPER_PYTHON:
         print("gsc_ros: the profile paper needs Python 3.11 or later, its tests are skipped", flush=True)
         return
-    stamp, state = VENV / ".installed-paper", fingerprint(LOCK, PAPER_LOCK)
+    stamp, state = VENV / ".installed-paper", fingerprint(LOCK, TORCH_LOCK, PAPER_LOCK)
     if done(stamp, state):
         return
     print("gsc_ros: installing the packages of the profile paper (a minute or two, once)", flush=True)
-    index = os.environ.get("TORCH_INDEX")
-    extra = ["--extra-index-url", index] if index else []
-    run(VENV / "bin" / "python", "-m", "pip", "install", "--no-deps", *extra, "-r", PAPER_LOCK, log=ROOT / "setup.log")
+    install("--require-hashes", "--no-deps", "-r", PAPER_LOCK)
+    install_torch("torchvision")
     stamp.write_text(state)
 
 

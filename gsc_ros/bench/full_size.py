@@ -178,7 +178,7 @@ def generate(
 ) -> Iterator[Timing]:
     """Seconds of a frame of each of ``frames`` (width, height): denoising with the branch, and the VAE.
 
-    ``memory`` is one of :data:`gsc_ros.generators.flux.MODES`, ``tokens`` the length of the text (None: the longest).
+    ``memory`` is one of those of :class:`gsc_ros.generators.flux.FluxSettings`, ``tokens`` the length of the text (None: the longest).
     """
     from gsc_ros.generators.flux import FluxGenerator, FluxSettings, compile_blocks, in_tiles
     from gsc_ros.generators.flux_control import LATENT_CHANNELS, condition_of

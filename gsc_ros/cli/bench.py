@@ -377,7 +377,7 @@ def _text(options: argparse.Namespace) -> None:
     from gsc_ros.profiles import load_profile
 
     lines = [line for line in options.captions.read_text(encoding="utf-8").splitlines() if line.strip()]
-    coder = TextCoder(TextTable.load(load_profile(options.profile).weights / "text.safetensors"))
+    coder = TextCoder(TextTable.load(load_profile(options.profile).files))
     _print(measure(coder, lines[-options.last :] if options.last else lines), options.json)
 
 

@@ -32,7 +32,8 @@ def run(options: argparse.Namespace) -> None:
 
     from rich.progress import Progress
 
-    from gsc_ros.training.calibrate import LEVELS, Calibration, calibrate
+    from gsc_ros.latents.compressai import LEVELS
+    from gsc_ros.training.calibrate import Calibration, calibrate
 
     settings = Calibration(
         model=options.model, quality=options.quality, images=options.images, out=options.out, checkpoint=options.checkpoint,

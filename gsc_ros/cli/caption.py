@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gsc_ros.cli.errors import UsageError
+from gsc_ros.captioners.endpoint import EndpointError
+from gsc_ros.cli.errors import CommandError, UsageError
+from gsc_ros.printable import printable
 
 if TYPE_CHECKING:
     from gsc_ros.captioners.endpoint import EndpointCaptioner
@@ -47,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
     done = captioned(out)
     left = [name for name in names if name not in done]
     if not left:
-        print(f"all {len(names)} images have a caption in {out}")
+        print(f"all {len(names)} images have a caption in {printable(out)}")
         return
     captioner = _captioner(options)
     unreadable = 0
@@ -61,12 +63,18 @@ def run(options: argparse.Namespace) -> None:
                     batch[name] = read_rgb(options.images / name)
                 except ValueError:
                     unreadable += 1
-            for name, text in zip(batch, captioner.captions(list(batch.values())) if batch else [], strict=True):
+            try:
+                captions = captioner.captions(list(batch.values())) if batch else []
+            except EndpointError as error:
+                raise CommandError(f"{error}; run the same command again to go on") from error
+            for name, text in zip(batch, captions, strict=True):
                 file.write(json.dumps({"file": name, "caption": text}, ensure_ascii=False) + "\n")
             file.flush()
             bar.advance(task, min(options.batch, len(left) - start))
     skipped = f"; {unreadable} could not be read as images" if unreadable else ""
-    print(f"{len(left) - unreadable} captions written to {out}, {len(done & set(names))} were there{skipped}")
+    print(
+        f"{len(left) - unreadable} captions written to {printable(out)}, {len(done & set(names))} were there{skipped}"
+    )
 
 
 def captioned(path: Path) -> set[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 
 from gsc_ros.cli.errors import CommandError, UsageError
+from gsc_ros.printable import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +59,8 @@ def run(options: argparse.Namespace) -> None:
         )
     else:
         print(
-            f"{options.output}: {result.image.shape[1]}x{result.image.shape[0]}, generated; confidence {mean:.2f}; caption: {result.message.caption or '(none)'}"
+            f"{printable(options.output)}: {result.image.shape[1]}x{result.image.shape[0]}, generated; confidence {mean:.2f}; "
+            f"caption: {printable(result.message.caption) or '(none)'}"
         )
 
 

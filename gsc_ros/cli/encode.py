@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from gsc_ros.cli.errors import UsageError
+from gsc_ros.printable import printable
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +70,6 @@ def run(options: argparse.Namespace) -> None:
         print(json.dumps(figures))
     else:
         print(
-            f"{options.output}: {len(encoded.packet)} bytes ({encoded.head_bytes} head, {len(frame.text)} text, {len(frame.channels)} channels), "
+            f"{printable(options.output)}: {len(encoded.packet)} bytes ({encoded.head_bytes} head, {len(frame.text)} text, {len(frame.channels)} channels), "
             f"{encoded.bpp:.5f} bpp, {len(frame.channel_ids)} channels at level {frame.level}, scale {frame.scale}"
         )

@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from gsc_ros.printable import printable
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="IN.gsc")
@@ -41,14 +43,12 @@ def run(options: argparse.Namespace) -> None:
         fields["caption"] = frame.text.decode("utf-8", "replace")
     elif frame.fingerprint == profile.wire_fingerprint:
         fields["caption"] = (
-            TextCoder(TextTable.load(profile.weights / "text.safetensors")).decode(frame.text)
-            if frame.text_mode is TextMode.CODED
-            else ""
+            TextCoder(TextTable.load(profile.files)).decode(frame.text) if frame.text_mode is TextMode.CODED else ""
         )
     if frame.reference:  # without that frame nothing can be said about the symbols
         fields["builds_on"] = (frame.sequence - frame.reference) & 0xFFFF
     elif frame.fingerprint == profile.wire_fingerprint:
-        coder = ChannelCoder(ChannelTables.load(profile.weights / "channels.safetensors"), layout)
+        coder = ChannelCoder(ChannelTables.load(profile.files, "channels.safetensors", layout), layout)
         nominal = Geometry(frame.height, frame.width, frame.scale).nominal
         symbols = coder.decode(frame.channels, frame.channel_ids, frame.level, *nominal)
         fields["bits_by_channel"] = {
@@ -58,4 +58,4 @@ def run(options: argparse.Namespace) -> None:
         print(json.dumps(fields))
     else:
         for name, value in fields.items():
-            print(f"{name:16} {value}")
+            print(f"{name:16} {printable(value)}")

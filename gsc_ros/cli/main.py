@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from gsc_ros import __version__
 from gsc_ros.cli.errors import CommandError, UsageError
+from gsc_ros.printable import printable
 
 COMMANDS = {
     "encode": "an image file to a packet file",
@@ -62,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
         options = parser.parse_args(arguments)
         options.run(options)
     except UsageError as error:
-        print(f"gsc: {error}", file=sys.stderr)
+        print(f"gsc: {printable(error)}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -76,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
             if isinstance(error, OSError) and error.strerror and error.filename
             else str(error)
         )
-        print(f"gsc: {' '.join(message.split())}", file=sys.stderr)
+        print(f"gsc: {printable(' '.join(message.split()))}", file=sys.stderr)
         return 1
     return 0
 

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
-from gsc_ros.profiles import ProfileError, available_profiles, load_profile
+from gsc_ros.profiles import ProfileError, available_profiles, load_profile, write_sha256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--sha256",
+        type=Path,
+        metavar="PROFILE.yaml",
+        help="write the SHA-256 of its weights into that profile, no more",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.sha256 is not None:
+        digests = write_sha256(options.sha256)
+        print(f"{options.sha256}: {len(digests)} files, fingerprint {load_profile(options.sha256).fingerprint}")
+        return
     rows = []
     for name in available_profiles():
         try:

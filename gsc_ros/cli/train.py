@@ -51,6 +51,9 @@ def train_nano(options: argparse.Namespace) -> None:
     """Run the stages of nano that were asked for."""
     import torch
 
+    from gsc_ros.training.export import export_profile
+    from gsc_ros.weights import Weights
+
     config = yaml.safe_load(options.config.read_text()) or {}
     images, out = Path(options.images or config["images"]), Path(options.out or config["out"])
     if not images.is_dir():
@@ -74,7 +77,7 @@ def train_nano(options: argparse.Namespace) -> None:
 
         context.train(
             settings(context.ContextTraining, config.get("context", {}), common),
-            NanoLatents.load_codec(export),
+            NanoLatents.load_codec(Weights(export)),
             curves(out / "curves" / "context"),
         )
         export_context(out / "context.pt", images, export)
@@ -83,7 +86,7 @@ def train_nano(options: argparse.Namespace) -> None:
         from gsc_ros.training import flow
         from gsc_ros.training.export import export_flow
 
-        latents = NanoLatents.load(export, device=device)
+        latents = NanoLatents.load(Weights(export), device=device)
         flow.train(
             settings(flow.FlowTraining, config.get("flow", {}), common), latents.codec, curves(out / "curves" / "flow")
         )
@@ -93,7 +96,7 @@ def train_nano(options: argparse.Namespace) -> None:
         from gsc_ros.training import memory
         from gsc_ros.training.export import export_memory
 
-        latents = NanoLatents.load(export, device=device)
+        latents = NanoLatents.load(Weights(export), device=device)
         memory.train(
             settings(memory.MemoryTraining, config.get("memory", {}), common),
             latents.codec,
@@ -104,7 +107,8 @@ def train_nano(options: argparse.Namespace) -> None:
         from gsc_ros.training.export import export_text
 
         export_text(Path(config["captions"]), images, export)
-    print(f"the files of the profile are in {export}")
+    profile = export_profile(export)
+    print(f"the files of the profile are in {export}" + (f", and {profile} names them" if profile else ""))
 
 
 def settings(kind: Callable[..., Settings], values: dict[str, Any], common: dict[str, Any]) -> Settings:

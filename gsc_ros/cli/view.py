@@ -34,6 +34,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _ready(host: str, port: int) -> None:
-    print(f"http://{host}:{port}  (Ctrl-C ends it)", flush=True)
-    if host not in ("127.0.0.1", "localhost", "::1"):
+    from gsc_ros.view.connections import in_url, is_loopback
+
+    print(f"http://{in_url(host)}:{port}  (Ctrl-C ends it)", flush=True)
+    if not is_loopback(host):
         print("anyone who reaches this address sees the pictures and can ask things of the robot", flush=True)

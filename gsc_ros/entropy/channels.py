@@ -19,11 +19,12 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from threadpoolctl import ThreadpoolController
 
 from gsc_ros.entropy.coder import TOTAL, CoderError, SymbolDecoder, SymbolEncoder
 from gsc_ros.latents.layout import LatentLayout
+from gsc_ros.weights import Weights, damaged, load_arrays
 
 Integers = NDArray[np.int64]
 Exact = NDArray[np.float64]  # whole numbers, all below 2**53
@@ -64,6 +65,21 @@ class ChannelError(CoderError):
     """Symbols that cannot be coded, or bytes that hold none."""
 
 
+K = -1
+# Shapes of one grid's arrays after its channels; across and reference are (K, inputs, 9).
+GRID_SHAPES: dict[str, tuple[int | None, ...]] = {
+    "within": (K, 12),
+    "bias": (K,),
+    "second": (K,),
+    "condition": (K, None),
+    "place": (K, PLACES),
+    "middle": (K, K),
+    "middle_bias": (K,),
+    "out": (2, K),
+    "out_bias": (2,),
+}
+
+
 @dataclass(frozen=True)
 class GridTables:
     """The integer network of one grid with C channels, E earlier (coarser) ones and K units in each of two hidden layers.
@@ -89,7 +105,12 @@ class GridTables:
     reference: NDArray[np.int32] | None = None
 
     def check(self) -> None:
-        """Raise ChannelError unless every sum the network can form stays below 2**53."""
+        """Raise ChannelError unless all arrays have as many units, and every sum they can form stays below 2**53."""
+        units = self.bias.shape[1]
+        for name, rest in {**GRID_SHAPES, "across": (K, None, None), "reference": (K, None, None)}.items():
+            part = getattr(self, name)
+            if part is not None and any(n == K and m != units for n, m in zip(rest, part.shape[1:], strict=True)):
+                raise ChannelError(f"the context tables' {name} is not for {units} units")
         reach = WIDEST * np.abs(self.within).sum(axis=2, dtype=np.int64).max()
         reach += 64 * np.abs(self.place).sum(axis=2, dtype=np.int64).max()
         if self.across is not None:
@@ -111,23 +132,66 @@ class ChannelTables:
     steps: NDArray[np.int64] | None = None  # with memory: quantisation steps (levels, N) in units of 2**-16
 
     @classmethod
-    def load(cls, path: Path) -> ChannelTables:
-        arrays = load_file(path)
-        names = [field.name for field in fields(GridTables)]
-        count = 1 + max(int(key[4]) for key in arrays if key.startswith("grid"))
-        try:
-            grids = tuple(
-                GridTables(**{name: arrays[f"grid{i}.{name}"] for name in names if f"grid{i}.{name}" in arrays})
-                for i in range(count)
+    def load(
+        cls, weights: Weights, file: str, layout: LatentLayout, *, memory: bool = False, levels: int | None = None
+    ) -> ChannelTables:
+        """The tables in ``file`` for the channels of ``layout`` and so many ``levels``, with or without memory.
+
+        Raises ProfileError where they are others.
+        """
+        frequencies: tuple[int | None, ...] = (SCALES, 1 << FINE, 2 * REACH + 1)
+        shapes: dict[str, tuple[int | None, ...]] = {"frequencies": frequencies}
+        optional: dict[str, tuple[int | None, ...]] = {}
+        if memory:
+            shapes["steps"] = (None, layout.channels)
+        for index, count in enumerate(layout.counts):
+            inputs = layout.first(index) + count
+            for name, rest in GRID_SHAPES.items():
+                shapes[f"grid{index}.{name}"] = (count, *(None if size == K else size for size in rest))
+            optional[f"grid{index}.across"] = (count, None, inputs, 9)
+            if memory:
+                shapes[f"grid{index}.reference"] = (count, None, inputs, 9)
+        arrays = load_arrays(weights, file, shapes, optional=optional, kinds=np.integer)
+        grids = tuple(
+            GridTables(
+                **{f.name: arrays[f"grid{i}.{f.name}"] for f in fields(GridTables) if f"grid{i}.{f.name}" in arrays}
             )
-        except TypeError as error:
-            raise ChannelError(
-                f"{path}: tables of another version of this package ({error}): train or calibrate them with this one"
-            ) from error
-        for grid in grids:
-            grid.check()
+            for i in range(len(layout.counts))
+        )
         steps = arrays["steps"].astype(np.int64) if "steps" in arrays else None
-        return cls(grids=grids, frequencies=arrays["frequencies"].astype(np.int64), steps=steps)
+        tables = cls(grids=grids, frequencies=arrays["frequencies"].astype(np.int64), steps=steps)
+        try:
+            tables.check(layout)
+            if levels is not None and tables.levels(layout) != levels:
+                raise ChannelError(f"context tables of {tables.levels(layout)} quality levels, {levels} are needed")
+        except ChannelError as error:
+            raise damaged(weights, file, str(error)) from error
+        return tables
+
+    def levels(self, layout: LatentLayout) -> int:
+        """Quality levels that the networks know; raises ChannelError where their condition is of no such width."""
+        first = self.grids[0]
+        width, memory = first.condition.shape[2], first.reference is not None
+        width -= (0 if first.across is None else layout.channels) + (ACTIVITIES if memory else 0)
+        if (
+            width < 1
+            or (memory and width % 2)
+            or any(g.condition.shape[2:] != first.condition.shape[2:] for g in self.grids)
+        ):
+            raise ChannelError("the context tables' condition fits no number of levels")
+        return width // (2 if memory else 1)
+
+    def check(self, layout: LatentLayout) -> None:
+        """Raise ChannelError unless all parts belong together and every sum stays exact."""
+        levels = self.levels(layout)
+        for grid in self.grids:
+            if (grid.across is None) != (self.grids[0].across is None):
+                raise ChannelError("context tables of which one sees other channels and one does not")
+            grid.check()
+        if self.steps is not None and (len(self.steps) != levels or self.steps.min() < 1):
+            raise ChannelError(f"{len(self.steps)} rows of steps above 0 for {levels} levels")
+        if self.frequencies.min() < 1 or (self.frequencies.sum(axis=-1) != TOTAL).any():
+            raise ChannelError(f"frequencies that do not sum to {TOTAL}")
 
     def save(self, path: Path) -> None:
         arrays = {

@@ -20,14 +20,16 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from gsc_ros.entropy.coder import TOTAL, CoderError, SymbolDecoder, SymbolEncoder
+from gsc_ros.weights import Weights, damaged, load_arrays
 
 FIRST, LAST = 32, 126  # printable ASCII
 END, ESCAPE = LAST - FIRST + 1, LAST - FIRST + 2
 ALPHABET = ESCAPE + 1
 MAX_CHARACTERS = 1024
+FILE = "text.safetensors"
 _SCALE = 1 << 24
 _UNIFORM_BYTE = np.full((1, 256), TOTAL // 256, dtype=np.int64)
 
@@ -65,8 +67,20 @@ class TextTable:
     counts: NDArray[np.uint8]
 
     @classmethod
-    def load(cls, path: Path) -> TextTable:
-        return cls(**load_file(path))
+    def load(cls, weights: Weights) -> TextTable:
+        """The table of ``text.safetensors``; raises ProfileError."""
+        shapes = {"keys": (None,), "distinct": (None,), "symbols": (None,), "counts": (None,)}
+        kinds = {"keys": np.uint32, "distinct": np.uint8, "symbols": np.uint8, "counts": np.uint8}
+        table = cls(**load_arrays(weights, FILE, shapes, kinds=kinds))
+        whole = (
+            len(table.keys) == len(table.distinct)
+            and len(table.symbols) == len(table.counts) == int(table.distinct.sum(dtype=np.int64))
+            and bool((table.keys[1:] > table.keys[:-1]).all())
+            and bool(table.distinct.all() and table.counts.all() and (table.symbols < ALPHABET).all())
+        )
+        if not whole:
+            raise damaged(weights, FILE, "its context counts do not belong together")
+        return table
 
     def save(self, path: Path) -> None:
         save_file({"keys": self.keys, "distinct": self.distinct, "symbols": self.symbols, "counts": self.counts}, path)

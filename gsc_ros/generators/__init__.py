@@ -10,10 +10,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.latents.geometry import Geometry
+from gsc_ros.profile_fields import Field, ProfileError, Reads
 
 if TYPE_CHECKING:
     from gsc_ros.latents.quantised import InSteps, QuantisedLatents
     from gsc_ros.profiles import Profile
+
+MOST_STEPS = {"nano_flow": 16, "flux": 100}
+BACK_ENDS = {
+    "nano_flow": Reads(
+        files=("flow.safetensors", "confidence.safetensors"),
+        latents=("nano",),
+        defaults={
+            "steps": Field(kind=int, low=1, high=MOST_STEPS["nano_flow"], required=True),
+            "realism": Field(kind=float, low=0, high=1, required=True),
+        },
+    ),
+    "flux": Reads(
+        fields={
+            "flux": Field(
+                kind=dict,
+                required=True,
+                fields={
+                    "base": Field(required=True),
+                    "control": Field(),
+                    "memory": Field(choices=("full", "offload", "nf4", "fp8")),
+                    "dtype": Field(choices=("float32", "bfloat16", "float16")),
+                    "guidance": Field(kind=float, low=0, high=100),
+                    "max_text_tokens": Field(kind=int, low=1, high=512),
+                    "compile": Field(kind=bool),
+                },
+            )
+        },
+        defaults={
+            "steps": Field(kind=int, low=1, high=MOST_STEPS["flux"], required=True),
+            "realism": Field(kind=float, low=1, high=1, required=True),
+        },
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +118,6 @@ def generate_together(generator: Generator, requests: Sequence[Request]) -> list
 
 def load_generator(profile: Profile, latents: QuantisedLatents, *, device: str = "cpu") -> Generator:
     """The generator that ``profile`` names; raises ProfileError for one that is not known or not there."""
-    from gsc_ros.profiles import ProfileError
-
     if profile.generator == "nano_flow":
         from gsc_ros.generators.nano import NanoGenerator
 
@@ -95,5 +127,5 @@ def load_generator(profile: Profile, latents: QuantisedLatents, *, device: str =
 
         return FluxGenerator.load(profile, latents, device=device)
     raise ProfileError(
-        f"profile {profile.name!r} names the generator {profile.generator!r}: nano_flow and flux are known"
+        f"profile {profile.name!r} names the generator {profile.generator!r}: {', '.join(BACK_ENDS)} are known"
     )

@@ -34,8 +34,8 @@ class NanoGenerator:
         """Weights from the folder of ``profile``."""
         if not isinstance(latents, NanoLatents):
             raise ProfileError(f"profile {profile.name!r}: the generator nano_flow needs the latents nano")
-        flow = NanoFlow.load(profile.weights, channels=latents.layout.channels, levels=latents.levels, device=device)
-        return cls(latents, flow, Confidence.load(profile.weights, latents))
+        flow = NanoFlow.load(profile.files, channels=latents.layout.channels, levels=latents.levels, device=device)
+        return cls(latents, flow, Confidence.load(profile.files, latents))
 
     def generate_batch(self, requests: Sequence[Request]) -> list[Painted]:
         realism = requests[0].realism

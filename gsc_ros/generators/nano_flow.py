@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
+from gsc_ros.generators import MOST_STEPS
 from gsc_ros.generators.flow_network import RESIDUAL_SCALE, FlowNetwork
 from gsc_ros.generators.rectified_flow import noise, sample, timesteps, velocity
 from gsc_ros.generators.text_embedding import bag_of_words
+from gsc_ros.weights import Weights, fill
 
-MAX_STEPS = 16
+MAX_STEPS = MOST_STEPS["nano_flow"]
 
 
 class NanoFlow:
@@ -24,11 +24,9 @@ class NanoFlow:
         self.device = device
 
     @classmethod
-    def load(cls, folder: Path, *, channels: int, levels: int, device: str = "cpu") -> NanoFlow:
-        """Weights from ``flow.safetensors`` in ``folder``."""
-        network = FlowNetwork(channels, levels)
-        network.load_state_dict({name: value.float() for name, value in load_file(folder / "flow.safetensors").items()})
-        return cls(network, device=device)
+    def load(cls, weights: Weights, *, channels: int, levels: int, device: str = "cpu") -> NanoFlow:
+        """The network of ``flow.safetensors``; raises ProfileError."""
+        return cls(fill(FlowNetwork(channels, levels), weights, "flow.safetensors"), device=device)
 
     def generate(
         self,

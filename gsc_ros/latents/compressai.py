@@ -7,16 +7,15 @@ integer tables for every channel instead, so that any few of the channels can be
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gsc_ros.entropy.channels import ChannelTables
 from gsc_ros.latents import layout_of
 from gsc_ros.latents.quantised import Planes, QuantisedLatents
 from gsc_ros.profiles import Profile, ProfileError
+from gsc_ros.weights import load_tensors
 
 # Names of the zoo and the classes behind them; all of them have 320 channels at their higher qualities.
 MODELS = {
@@ -27,6 +26,7 @@ MODELS = {
     "elic2022-official": "Elic2022Official",
 }
 FILE = "codec.safetensors"
+LEVELS = 8  # that gsc calibrate makes
 
 
 def model_class(name: str) -> type[nn.Module]:
@@ -71,17 +71,19 @@ class CompressaiLatents(QuantisedLatents):
     @classmethod
     def load(cls, profile: Profile, *, device: str = "cpu") -> CompressaiLatents:
         """What ``gsc calibrate`` wrote into the folder of ``profile``; raises ProfileError."""
-        path: Path = profile.weights / FILE
-        state = load_file(path)
+        path, state = profile.weights / FILE, load_tensors(profile.files, FILE)
         if missing := {"step", "gain"} - set(state):
             raise ProfileError(f"{path} lacks {', '.join(sorted(missing))}: write it with gsc calibrate")
         model = str(profile.options.get("codec", {}).get("model", ""))
         analysis = analysis_of(model, state)
-        if state["step"].shape[1] != profile.channels:
-            raise ProfileError(f"{path} has {state['step'].shape[1]} channels, the profile says {profile.channels}")
-        return cls(
-            profile, analysis, state, ChannelTables.load(profile.weights / "channels.safetensors"), device=device
-        )
+        shapes = tuple(state["step"].shape), tuple(state["gain"].shape)
+        if shapes != ((LEVELS, profile.channels), (profile.channels,)):
+            raise ProfileError(
+                f"{path} has steps and gains of {shapes[0]} and {shapes[1]}: {LEVELS} levels of the profile's "
+                f"{profile.channels} channels are needed; write it with gsc calibrate"
+            )
+        tables = ChannelTables.load(profile.files, "channels.safetensors", layout_of(profile), levels=LEVELS)
+        return cls(profile, analysis, state, tables, device=device)
 
     def analyse(self, x: Tensor) -> Planes:
         with torch.inference_mode():

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor
 
 from gsc_ros.entropy.channels import ChannelTables
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.geometry import Geometry
+from gsc_ros.latents.layout import LatentLayout
 from gsc_ros.latents.quantised import InSteps, Planes, QuantisedLatents, Symbols
 from gsc_ros.latents.search import Problem, search
+from gsc_ros.weights import Weights, fill
 
 LEVEL_AIMED = 14  # docs/nano.md, "The encoder's choice"
 
@@ -60,25 +60,23 @@ class NanoLatents(QuantisedLatents):
         )
 
     @classmethod
-    def load(cls, folder: Path, *, device: str = "cpu") -> NanoLatents:
-        """Weights from ``codec.safetensors``, tables from ``channels.safetensors`` and ``memory.safetensors`` in ``folder``."""
-        memory = folder / "memory.safetensors"
+    def load(cls, weights: Weights, *, device: str = "cpu") -> NanoLatents:
+        """Networks from ``codec.safetensors``, tables from ``channels.safetensors`` and, where it is there, ``memory.safetensors``."""
+        layout, memory = LatentLayout(), "memory.safetensors"
+        codec = cls.load_codec(weights)
         return cls(
-            cls.load_codec(folder),
-            ChannelTables.load(folder / "channels.safetensors"),
-            ChannelTables.load(memory) if memory.is_file() else None,
+            codec,
+            ChannelTables.load(weights, "channels.safetensors", layout, levels=codec.levels),
+            ChannelTables.load(weights, memory, layout, memory=True, levels=codec.levels)
+            if memory in weights
+            else None,
             device=device,
         )
 
     @staticmethod
-    def load_codec(folder: Path) -> NanoCodec:
-        """The codec of ``codec.safetensors`` in ``folder``; ValueError where it is of another shape than this version's."""
-        codec, path = NanoCodec(), folder / "codec.safetensors"
-        try:
-            codec.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-        except RuntimeError as error:  # a page of names and shapes
-            raise ValueError(f"{path} holds a codec of another shape than this version's") from error
-        return codec
+    def load_codec(weights: Weights) -> NanoCodec:
+        """The codec of ``codec.safetensors``; ProfileError where it is of another shape than this version's."""
+        return fill(NanoCodec(), weights, "codec.safetensors")
 
     def analyse(self, x: Tensor) -> Planes:
         with torch.inference_mode():

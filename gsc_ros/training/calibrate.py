@@ -21,16 +21,15 @@ from torch.nn import functional as F
 
 from gsc_ros.entropy.channels import ChannelCoder, ChannelTables
 from gsc_ros.entropy.context import GridContext, bits
-from gsc_ros.latents.compressai import FILE, model_class
+from gsc_ros.latents.compressai import FILE, LEVELS, model_class
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.layout import LatentLayout
 from gsc_ros.latents.quantised import luma
 from gsc_ros.latents.selection import ssim_scores
-from gsc_ros.profiles import ProfileError, share_directory
+from gsc_ros.profiles import ProfileError, share_directory, write_sha256
 from gsc_ros.training.images import image_files, read_rgb
 from gsc_ros.training.tables import fit, quantise
 
-LEVELS = 8
 HIDDEN = 8  # of the context model of one channel
 PROBES = 4  # random directions by which the gain of an image is measured
 WINDOW = 16  # symbols a side of the crops that the context model is trained on
@@ -254,7 +253,8 @@ def write(settings: Calibration, net: nn.Module, step: Tensor, gain: Tensor, tab
     save_file({**state, "step": step.contiguous(), "gain": gain.contiguous()}, out / FILE)
     tables.save(out / "channels.safetensors")
     shutil.copyfile(share_directory() / "models" / "nano" / TEXT, out / TEXT)
-    profile = yaml.safe_load((share_directory() / "config" / "profiles" / "paper.yaml").read_text())
+    profile = yaml.safe_load((share_directory() / "config" / "profiles" / "paper.yaml").read_text(encoding="utf-8"))
     profile["weights"] = "."
     profile["codec"] = {"model": settings.model, "quality": settings.quality}
-    (out / "profile.yaml").write_text(yaml.safe_dump(profile, sort_keys=False, width=100))
+    (out / "profile.yaml").write_text(yaml.safe_dump(profile, sort_keys=False, width=100), encoding="utf-8")
+    write_sha256(out / "profile.yaml")

@@ -16,6 +16,7 @@ from gsc_ros.training.feed import Inputs
 from gsc_ros.training.graphed import Figures
 from gsc_ros.training.images import CropSource, as_images
 from gsc_ros.training.initialise import principal_components
+from gsc_ros.weights import Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ def train(config: CodecTraining, report: loop.Report) -> NanoCodec:
     if config.start is None:
         principal_components(codec, source)
     else:
-        codec = NanoLatents.load_codec(Path(config.start))
+        codec = NanoLatents.load_codec(Weights(Path(config.start)))
 
     def draw(step: int) -> Inputs:
         generator = loop.generator_of(config, step)

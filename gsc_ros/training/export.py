@@ -8,23 +8,28 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from gsc_ros.captioners.descriptor import DescriptorCaptioner
 from gsc_ros.entropy.channels import ChannelTables
 from gsc_ros.entropy.context import ContextModel
+from gsc_ros.generators import BACK_ENDS as GENERATORS
 from gsc_ros.generators.flow_network import FlowNetwork
+from gsc_ros.latents import BACK_ENDS
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.layout import LatentLayout
 from gsc_ros.latents.nano import NanoLatents
 from gsc_ros.memory import Remembered
+from gsc_ros.profiles import share_directory, write_sha256
 from gsc_ros.training import checkpoint, confidence
 from gsc_ros.training.images import image_files, read_rgb, whole_blocks
 from gsc_ros.training.memory import MemoryTraining, MovingViews
 from gsc_ros.training.tables import fit, quantise
 from gsc_ros.training.text import build
+from gsc_ros.weights import Weights
 
 HELD_OUT = 1500  # captions at the end of the corpus that the table never sees
 LEVELS_APART = 3  # of the levels at which frequencies are counted: neighbours say much the same
@@ -90,12 +95,12 @@ def export_tables(codec: NanoCodec, images: Path, out: Path, *, views: int) -> N
     """Write ``channels.safetensors``: the codec's context model in integers; returns the latents as they will be loaded."""
     tables = quantise(codec.context.grid64, codec.context.grid32)
     fit_tables(NanoLatents(codec, tables), tables, images, views=views).save(out / "channels.safetensors")
-    return NanoLatents.load(out)
+    return NanoLatents.load(Weights(out))
 
 
 def export_context(checkpoint_path: Path, images: Path, out: Path, *, views: int = 400) -> NanoLatents:
     """Put the context model of the checkpoint in the place of the codec's in ``out``; returns the latents as they will be loaded."""
-    codec = NanoLatents.load_codec(out)
+    codec = NanoLatents.load_codec(Weights(out))
     context = averaged(checkpoint_path, "average", ContextModel(codec.layout, codec.levels))
     codec.context.load_state_dict(context.state_dict())
     half_precision(codec, out / "codec.safetensors")
@@ -117,7 +122,7 @@ def fit_tables(latents: NanoLatents, tables: ChannelTables, images: Path, *, vie
 
 def export_memory(checkpoint_path: Path, images: Path, out: Path, *, pairs: int = 400) -> None:
     """Write ``memory.safetensors``: the context model with memory, its frequencies and the steps in integers."""
-    latents = NanoLatents.load(out)
+    latents = NanoLatents.load(Weights(out))
     codec = latents.codec
     context = averaged(checkpoint_path, "average", ContextModel(codec.layout, codec.levels, memory=True))
     assert isinstance(context, ContextModel)
@@ -159,3 +164,15 @@ def export_flow(checkpoint_path: Path, latents: NanoLatents, out: Path) -> None:
         averaged(checkpoint_path, "average", FlowNetwork(latents.layout.channels, latents.levels)),
         out / "flow.safetensors",
     )
+
+
+def export_profile(out: Path) -> Path | None:
+    """Write ``profile.yaml``, the shipped profile with these weights; None while a stage has not written its files yet."""
+    files = BACK_ENDS["nano"].files + GENERATORS["nano_flow"].files + ("memory.safetensors", "text.safetensors")
+    if not all((out / name).is_file() for name in files):
+        return None
+    shipped = (share_directory() / "config" / "profiles" / "nano.yaml").read_text(encoding="utf-8")
+    path = out / "profile.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(shipped) | {"weights": "."}, sort_keys=False), encoding="utf-8")
+    write_sha256(path)
+    return path

@@ -22,6 +22,7 @@ from gsc_ros.training.energy_score import energy_score
 from gsc_ros.training.feed import Inputs
 from gsc_ros.training.graphed import Figures
 from gsc_ros.training.images import CropSource, as_images
+from gsc_ros.weights import Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,9 @@ def train(config: FlowTraining, codec: NanoCodec, report: loop.Report) -> FlowNe
     network = (
         FlowNetwork(channels, levels)
         if config.start is None
-        else NanoFlow.load(Path(config.start), channels=channels, levels=levels).network.requires_grad_(True).train()
+        else NanoFlow.load(Weights(Path(config.start)), channels=channels, levels=levels)
+        .network.requires_grad_(True)
+        .train()
     )
     source = CropSource(config.images, crop=config.crop, seed=config.seed)
     captioner = DescriptorCaptioner()

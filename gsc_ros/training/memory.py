@@ -22,6 +22,7 @@ from gsc_ros.training.feed import Inputs
 from gsc_ros.training.graphed import Figures
 from gsc_ros.training.images import CropSource
 from gsc_ros.training.tables import restore_grid
+from gsc_ros.weights import Weights
 
 MARGIN = 48  # pixels at working resolution that a view may move beyond its crop
 STILL = 0.3  # of the pairs: a parked camera, nothing but noise
@@ -108,7 +109,7 @@ def initial(codec: NanoCodec) -> ContextModel:
 def restored(codec: NanoCodec, folder: Path) -> ContextModel:
     """The context model with memory behind the tables in ``folder``."""
     context = ContextModel(codec.layout, codec.levels, memory=True)
-    tables = ChannelTables.load(folder / "memory.safetensors")
+    tables = ChannelTables.load(Weights(folder), "memory.safetensors", codec.layout, memory=True)
     for grid, network in zip(tables.grids, (context.grid64, context.grid32), strict=True):
         restore_grid(grid, network)
     return context
