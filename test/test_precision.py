@@ -58,7 +58,9 @@ def test_muon_multiplies_in_what_the_processor_has(products) -> None:
     assert seen.types == ({torch.bfloat16} if torch.bfloat16 in products else {torch.float32})
 
 
-def test_training_multiplies_in_what_the_processor_has_and_says_so_once(products, photographs, tmp_path, caplog) -> None:
+def test_training_multiplies_in_what_the_processor_has_and_says_so_once(
+    products, photographs, tmp_path, caplog
+) -> None:
     config = codec_stage.CodecTraining(
         images=photographs, out=tmp_path, steps=2, batch=1, crop=96, precision="bfloat16", optimizer="muon"
     )
