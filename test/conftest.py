@@ -11,6 +11,12 @@ import pytest
 
 # Several processes at once, each with a thread for every core, wait for each other most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A robot's ROS domain and a base's, of this process alone: several run tests at once. Below 102, where the ports of a domain are
+# none that the kernel gives to others.
+DOMAINS = (1 + 2 * (os.getpid() % 50), 2 + 2 * (os.getpid() % 50))
+os.environ["ROS_DOMAIN_ID"] = str(DOMAINS[0])
+# Seconds until a test that waits for something gives up: against hanging, not a measure. A busy machine is slow.
+LIMIT_S = 300.0
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
