@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from conftest import LIMIT_S
 
 from gsc_ros.cli.main import run
 
@@ -380,7 +381,7 @@ def launch(program: Path) -> str:
         env=os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LIMIT_S,
         check=False,
     )
     assert launched.returncode == 0, launched.stderr[-3000:]
