@@ -20,6 +20,21 @@ LIMIT_S = 300.0
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
+# What make test-fast leaves out, beside single tests: real nodes and links, training, whole evaluations, the full-size system.
+SLOW = {
+    *("test_gateway", "test_nodes", "test_paper_nodes", "test_demo", "test_view", "test_workers", "test_transports"),
+    *("test_training", "test_control_training", "test_calibrate", "test_flux", "test_full_size", "test_qwen"),
+    *("test_eval", "test_experiment", "test_tasks", "test_distribution", "test_exported_segmenter", "test_bench"),
+    *("test_steady", "test_search"),
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items) -> None:
+    """Mark the tests of the files in SLOW, before -m chooses."""
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
