@@ -4,13 +4,24 @@ ARGS ?=
 # The colcon overlay, and the machine's own ROS (if one is sourced) kept out of it.
 RUN = . install/setup.sh && PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: demo test lint results setup setup-paper clean
+# Tests in two to four processes at once, a file at a time.
+PYTEST = $(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+.PHONY: demo test test-fast test-all lint results setup setup-paper clean
 
 demo: setup
 	@$(RUN) gsc demo $(ARGS)
 
 test: setup-paper lint
-	@$(RUN) pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
+
+# Without the tests marked slow: real nodes and links, training, the full-size system's pieces at work.
+test-fast: setup lint
+	@$(PYTEST) -m "not slow and not exhaustive" $(ARGS)
+
+# With the long forms of fuzzes and searches.
+test-all: test
+	@$(PYTEST) -m exhaustive $(ARGS)
 
 lint: setup-paper
 	@.venv/bin/ruff check .

@@ -11,9 +11,30 @@ import pytest
 
 # Several processes at once, each with a thread for every core, wait for each other most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A robot's ROS domain and a base's, of this process alone: several run tests at once. Below 102, where the ports of a domain are
+# none that the kernel gives to others.
+DOMAINS = (1 + 2 * (os.getpid() % 50), 2 + 2 * (os.getpid() % 50))
+os.environ["ROS_DOMAIN_ID"] = str(DOMAINS[0])
+# Seconds until a test that waits for something gives up: against hanging, not a measure. A busy machine is slow.
+LIMIT_S = 300.0
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
+# What make test-fast leaves out, beside single tests: real nodes and links, training, whole evaluations, the full-size system.
+SLOW = {
+    *("test_gateway", "test_nodes", "test_paper_nodes", "test_demo", "test_view", "test_workers", "test_transports"),
+    *("test_training", "test_control_training", "test_calibrate", "test_flux", "test_full_size", "test_qwen"),
+    *("test_eval", "test_experiment", "test_tasks", "test_distribution", "test_exported_segmenter", "test_bench"),
+    *("test_steady", "test_search"),
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items) -> None:
+    """Mark the tests of the files in SLOW, before -m chooses."""
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

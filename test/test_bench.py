@@ -44,13 +44,13 @@ def test_speed_names_every_stage_beside_a_reference_of_known_operations(capsys) 
     from gsc_ros.cli.main import run
 
     assert pytest.approx(14.5, abs=0.1) == speed.REFERENCE_GFLOP
-    assert run(["bench", "speed", "--frames", "320x240,480x320", "--repeats", "1", "--json"]) == 0
+    assert run(["bench", "speed", "--frames", "160x120,192x128", "--repeats", "1", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     stages = {(stage["stage"], stage["size"]): stage for stage in figures["stages"]}
     for stage in stages.values():
         assert stage["references"] == pytest.approx(stage["ms"] / figures["reference_ms"])
         assert stage["ms"] > 0
-    both = {name for name, size in stages if size == "480x320"}
+    both = {name for name, size in stages if size == "192x128"}
     assert {"analysis", "encode, all", "synthesis", "entropy decoding", "decode, realism 0"} <= both
     coded = [name for name, _ in stages if name.startswith("code ")]
     sizes = [int(name.split()[3]) for name in coded]

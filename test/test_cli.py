@@ -126,6 +126,7 @@ def test_a_bag_there_and_back(tmp_path, capsys, shared_data) -> None:
     assert counts["/camera/gyro/sample"] == 19  # what is no picture is kept
 
 
+@pytest.mark.slow
 def test_a_bag_painted_by_several_workers_is_the_same(tmp_path, capsys, shared_data) -> None:
     from gsc_ros.sources import open_bag
 

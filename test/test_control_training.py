@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from conftest import LIMIT_S
 
 from gsc_ros.cli.main import run
 
@@ -315,9 +316,12 @@ def test_a_gpu_that_is_not_there_is_told_in_one_line(config, capsys) -> None:
     assert "torch sees no GPU" in capsys.readouterr().err
 
 
-def test_two_processes_learn_what_one_learns_from_the_same_batches(cache, latents, tiny_flux, tmp_path) -> None:
-    """Two processes of one pass a step are one process of two: the same draws, the same mean gradient."""
-    program = tmp_path / "worker.py"
+@pytest.fixture(scope="module")
+def two_processes(cache, latents, config, tiny_flux, tmp_path_factory) -> tuple[Path, str]:
+    """Where two processes trained the branch (``two``) and where the command did (``run``), and what that printed."""
+    folder = tmp_path_factory.mktemp("two")
+    arguments = ["train", "control", "--config", str(config), "--out", str(folder / "run"), "--stage", "train"]
+    program = folder / "worker.py"
     program.write_text(
         f"""
 import sys
@@ -327,41 +331,35 @@ import tiny
 tiny.make_torchvision_importable()
 from pathlib import Path
 from diffusers import FluxTransformer2DModel
+from gsc_ros.cli.main import run
 from gsc_ros.training.control import ControlTraining, train
 from gsc_ros.training.control_cache import Cache
-settings = ControlTraining(out=Path({str(tmp_path / "two")!r}), precision="no", save_every=2, accumulation=1, steps=4, learning_rate=1e-3)
+settings = ControlTraining(out=Path({str(folder / "two")!r}), precision="no", save_every=2, accumulation=1, steps=4, learning_rate=1e-3)
 transformer = FluxTransformer2DModel.from_pretrained({str(tiny_flux / "transformer")!r})
-train(settings, Cache(Path({str(cache.folder)!r})), np.load({str(tmp_path / "step.npy")!r}), transformer, lambda step, figures: None)
+train(settings, Cache(Path({str(cache.folder)!r})), np.load({str(folder / "step.npy")!r}), transformer, lambda step, figures: None)
+sys.exit(run({arguments!r}))
 """
     )
-    np.save(tmp_path / "step.npy", latents.step)
-    launch(program)
-    settings = settings_of(tmp_path / "one", steps=4, learning_rate=1e-3)
-    one = train_here(settings, cache, latents, tiny_flux)
+    np.save(folder / "step.npy", latents.step)
+    return folder, launch(program)
+
+
+def test_two_processes_learn_what_one_learns_from_the_same_batches(
+    two_processes, cache, latents, tiny_flux, tmp_path
+) -> None:
+    """Two processes of one pass a step are one process of two: the same draws, the same mean gradient."""
     from gsc_ros.generators.flux_control import LatentControl
 
-    two = LatentControl.from_pretrained(tmp_path / "two" / "control").state_dict()
+    one = train_here(settings_of(tmp_path / "one", steps=4, learning_rate=1e-3), cache, latents, tiny_flux)
+    two = LatentControl.from_pretrained(two_processes[0] / "two" / "control").state_dict()
     untrained = LatentControl.copy_of(flux(tiny_flux)).state_dict()
     assert any(not torch.equal(value, untrained[name]) for name, value in two.items())
     for name, value in one.state_dict().items():
         assert torch.allclose(value, two[name], atol=1e-5), name
 
 
-def test_the_command_in_two_processes_reports_and_validates_once(config, tmp_path) -> None:
-    out = tmp_path / "run"
-    arguments = ["train", "control", "--config", str(config), "--out", str(out), "--stage", "train"]
-    program = tmp_path / "command.py"
-    program.write_text(
-        f"""
-import sys
-sys.path[:0] = [{str(Path(__file__).parent)!r}]
-import tiny
-tiny.make_torchvision_importable()
-from gsc_ros.cli.main import run
-sys.exit(run({arguments!r}))
-"""
-    )
-    printed = launch(program)
+def test_the_command_in_two_processes_reports_and_validates_once(two_processes) -> None:
+    out, printed = two_processes[0] / "run", two_processes[1]
     assert printed.count("step 2  loss") == 1
     assert printed.count("name it in the profile") == 1
     lines = (out / "validation" / "points.csv").read_text().splitlines()
@@ -380,7 +378,7 @@ def launch(program: Path) -> str:
         env=os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LIMIT_S,
         check=False,
     )
     assert launched.returncode == 0, launched.stderr[-3000:]

@@ -8,6 +8,7 @@ import subprocess
 
 import cv2
 import pytest
+from conftest import LIMIT_S
 
 pytest.importorskip("rclpy", reason="ROS 2 is not there")
 pytest.importorskip("gsc_ros.msg", reason="the messages are not built: run make test")
@@ -90,7 +91,7 @@ def test_the_page_shows_in_a_browser(demo, tmp_path) -> None:
         f"--screenshot={shot}",
         f"file://{demo / 'index.html'}",
     ]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, check=True, capture_output=True, timeout=LIMIT_S)
     picture = cv2.imread(str(shot))
     assert picture.shape == (2000, 1200, 3)
     assert picture.std() > 30  # pictures, not an empty page

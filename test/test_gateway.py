@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import DOMAINS, LIMIT_S
 
 rclpy = pytest.importorskip("rclpy")
 pytest.importorskip("gsc_ros.msg")
@@ -25,8 +26,6 @@ from sensor_msgs.msg import Image  # noqa: E402
 
 from gsc_ros.image_messages import fill_image, read_image  # noqa: E402
 from gsc_ros.link.seal import new_key  # noqa: E402
-
-LIMIT_S = 60
 
 
 class Side:
@@ -64,7 +63,7 @@ class Side:
     def stop(self, node: str, how: int = signal.SIGINT) -> int:
         process = self.processes.pop(node)
         process.send_signal(how)
-        return process.wait(timeout=20)
+        return process.wait(timeout=LIMIT_S)
 
     def close(self) -> None:
         for node in list(self.processes):
@@ -84,8 +83,7 @@ def free_port() -> int:
 @pytest.fixture
 def sides(tmp_path):
     os.environ["ROS_LOG_DIR"] = str(tmp_path)
-    first = 100 + os.getpid() % 50
-    robot, base = Side(tmp_path, "robot", first), Side(tmp_path, "base", first + 50)
+    robot, base = (Side(tmp_path, name, domain) for name, domain in zip(("robot", "base"), DOMAINS, strict=True))
     yield robot, base
     robot.close()
     base.close()

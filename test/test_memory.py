@@ -81,6 +81,7 @@ def views(count: int) -> list[np.ndarray]:
     return [photographs[index // 8 % len(photographs)] for index in range(count)]
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     st.integers(0, 2**31),
@@ -104,6 +105,7 @@ def test_whatever_is_lost_a_frame_decodes_to_what_was_meant_or_is_not_shown(
     pending: list[tuple[int, int, bool]] = []
     bad, since_shown = False, 0
     for index, view in enumerate(views(40)):
+        view = np.ascontiguousarray(view[::2, ::2])  # what is lost and what is shown does not depend on the size
         encoded = sender.encode(view, asked)
         meant = truth.read(truth.unpack(encoded.packet))
         bad = (rng.random() < 0.6 if bad else rng.random() < 0.15) if bursts else rng.random() < loss

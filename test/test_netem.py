@@ -17,16 +17,21 @@ from gsc_ros.link.emulator import EmulatedLink, LinkSpec
 RATE, LATENCY, LOSS, COUNT, SIZE = 200_000, 0.1, 0.2, 600, 100
 SPACE = f"gsc{os.getpid()}"
 RECEIVER = """
-import socket, sys, time
+import socket, struct
+STAMPS = 35  # SO_TIMESTAMPNS: when the kernel had it, however late this program is told
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind(("10.77.0.2", 47123)); s.settimeout(2.0)
+s.setsockopt(socket.SOL_SOCKET, STAMPS, 1); s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+s.bind(("10.77.0.2", 47123)); s.settimeout(5.0)
 print("ready", flush=True)
 try:
     while True:
-        data = s.recv(2000); print(int.from_bytes(data[:4], "big"), time.monotonic(), flush=True)
+        data, about, _, _ = s.recvmsg(2000, 100)
+        seconds, nanoseconds = struct.unpack("qq", about[0][2])
+        print(int.from_bytes(data[:4], "big"), seconds + nanoseconds / 1e9, flush=True)
 except TimeoutError:
     pass
 """
+WINDOW = 20  # arrivals: the median over all of them is that of a quiet moment, however busy the machine
 
 
 def command(*words: str) -> str | None:
@@ -75,21 +80,23 @@ def test_rate_latency_and_loss_are_those_of_the_kernel(veth) -> None:
     if veth == "netem":
         spec = replace(spec, latency_s=LATENCY, loss=LOSS)
     link = EmulatedLink(spec, cost=lambda datagram: wire)
-    sent = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
-        out.sendto(bytes(SIZE), ("10.77.0.2", 47123))  # lets the neighbours get to know each other
-        time.sleep(0.5)
-        began = time.monotonic()
+        for _ in range(20):  # lets the neighbours get to know each other; some of them are lost
+            out.sendto(bytes(SIZE), ("10.77.0.2", 47123))
+        assert receiver.stdout.readline().startswith("0 ")
+        began = time.time()
         for number in range(1, COUNT + 1):
             out.sendto(number.to_bytes(4, "big").ljust(SIZE, b"\0"), ("10.77.0.2", 47123))
-            sent.append(time.monotonic() - began)
-            link.send(number.to_bytes(4, "big"), sent[-1])
+            link.send(number.to_bytes(4, "big"), time.time() - began)
     lines = [line.split() for line in receiver.stdout.read().splitlines()]
     real = np.array([float(at) - began for number, at in lines if int(number) > 0])
     ours = []
-    while link.next_arrival is not None:
-        ours += [link.next_arrival] * len(link.receive(link.next_arrival))
+    while (at := link.next_arrival) is not None:
+        ours += [(at, int.from_bytes(datagram, "big")) for datagram in link.receive(at)]
     assert len(real) == pytest.approx(len(ours), abs=5 * (COUNT * LOSS * (1 - LOSS)) ** 0.5)
-    assert real[-1] == pytest.approx(ours[-1], rel=0.05)  # rate
+    # The kernel loses datagrams before they take any of the link's time, the emulator afterwards.
+    kernel = np.median(real[WINDOW:] - real[:-WINDOW]) / WINDOW
+    times, numbers = np.array(ours).T
+    assert kernel == pytest.approx(np.median(np.diff(times) / np.diff(numbers)), rel=0.05)  # rate
     if veth == "netem":
-        assert real[0] == pytest.approx(ours[0], abs=0.03)  # latency
+        assert real[0] > times[0] - 0.005  # latency; a busy machine only adds

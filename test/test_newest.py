@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from conftest import LIMIT_S
+
 from gsc_ros.nodes.newest import NewestBoxes
 
 
@@ -45,5 +47,5 @@ def test_close_wakes_the_worker() -> None:
     worker = threading.Thread(target=lambda: results.append(boxes.take()))
     worker.start()
     boxes.close()
-    worker.join(timeout=5)
+    worker.join(timeout=LIMIT_S)
     assert results == [[]]

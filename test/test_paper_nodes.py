@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import DOMAINS
 
 pytest.importorskip("rclpy")
 pytest.importorskip("gsc_ros.msg")
@@ -56,7 +57,7 @@ def test_the_nodes_run_the_profile_paper(calibrated, tiny_flux, tmp_path, photog
     content["defaults"]["steps"] = 2
     path.write_text(yaml.safe_dump(content))
     os.environ["ROS_LOG_DIR"] = str(tmp_path)
-    side = PaperSide(tmp_path, "one", 100 + os.getpid() % 50)
+    side = PaperSide(tmp_path, "one", DOMAINS[0])
     try:
         side.start("compressor", f"profile:={path}", "caption_mode:=model", "memory:='off'", "max_bytes_per_frame:=300")
         side.start("reconstructor", f"profile:={path}", "mark:=false", "max_age_s:=30.0")

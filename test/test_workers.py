@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from conftest import LIMIT_S
 
 from gsc_ros.cli.main import run
 from gsc_ros.workers import Here, Processes, WorkerDiedError, device, workers
@@ -21,7 +22,15 @@ def squared(number: int) -> int:
 
 
 def where(number: int) -> tuple[int, str]:
-    time.sleep(0.05)  # long enough for the others to take their share
+    return os.getpid(), device()
+
+
+def meet(number: int, folder: str) -> tuple[int, str]:
+    """Waits until two workers are here."""
+    (Path(folder) / str(os.getpid())).touch()
+    deadline = time.monotonic() + LIMIT_S
+    while len(list(Path(folder).iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
     return os.getpid(), device()
 
 
@@ -69,9 +78,9 @@ def test_items_are_taken_as_they_are_needed() -> None:
         assert len(taken) == 4  # two for each worker: a long bag is not read into memory
 
 
-def test_every_device_has_a_process_of_its_own() -> None:
+def test_every_device_has_a_process_of_its_own(tmp_path) -> None:
     with Processes(["cpu", "meta"]) as crew:
-        found = set(crew.stream(where, ((n,) for n in range(60))))
+        found = set(crew.stream(meet, ((n, str(tmp_path)) for n in range(8))))
     assert {name for _, name in found} == {"cpu", "meta"}
     assert len(found) == 2
     assert os.getpid() not in {process for process, _ in found}

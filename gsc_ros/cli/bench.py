@@ -39,9 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     choice.add_argument("--count", type=int, default=50, metavar="N", help="images, spread over the folder")
     choice.add_argument("--bytes", default="130,300", help="budgets, e.g. 130,300")
     soak = kinds.add_parser(
-        "soak", help="the real nodes over a bad link for a long time: memory, and ages on the screen"
+        "soak",
+        help="the real nodes over a bad link for a long time: memory, ages on the screen, and kills of every node",
     )
     soak.add_argument("--seconds", type=float, default=600.0)
+    soak.add_argument("--restarts", type=int, default=3, metavar="N", help="kills of every node, after these seconds")
     soak.add_argument("--link", default="16k", help="a rate or a preset (docs/link.md)")
     soak.add_argument("--loss", type=float, default=0.2)
     soak.add_argument("--max-age", type=float, default=5.0, metavar="S")
@@ -334,15 +336,18 @@ def _soak(options: argparse.Namespace) -> None:
         task = bar.add_task("soak", total=options.seconds)
         try:
             result = soak(
-                seconds=options.seconds, link=options.link, bits_per_second=link_spec(options.link).bits_per_second,
-                loss=options.loss, max_age_s=options.max_age, domain=options.domain,
+                seconds=options.seconds, restarts=options.restarts, link=options.link,
+                bits_per_second=link_spec(options.link).bits_per_second, loss=options.loss, max_age_s=options.max_age, domain=options.domain,
                 done=lambda passed: bar.update(task, completed=passed),
             )  # fmt: skip
         except DemoError as error:
             raise CommandError(str(error)) from error
+    frames: dict[str, int] = {}
+    for restart in result.restarts:
+        frames[f"{restart.node}_frames"] = max(restart.frames, frames.get(f"{restart.node}_frames", 0))
     figures: dict[str, float] = {
-        "shown": result.shown, "oldest_s": result.oldest_s, "wire_bps": result.wire_bps, "lost": result.lost,
-        "growth": result.growth, **{f"{name}_mb": last for name, (_, last) in result.memory.items()},
+        "shown": result.shown, "backwards": result.backwards, "oldest_s": result.oldest_s, "wire_bps": result.wire_bps, "lost": result.lost,
+        "growth": result.growth, **{f"{name}_mb": last for name, (_, last) in result.memory.items()}, **frames,
     }  # fmt: skip
     _print(figures, options.json)
 

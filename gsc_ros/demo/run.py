@@ -73,6 +73,11 @@ class Processes:
             return None
         return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), None)
 
+    def kill(self, name: str) -> None:
+        """End ``name`` as a power cut does; it may be started again."""
+        self._children[name].kill()
+        self._children[name].wait()
+
     def stop(self) -> None:
         """Ctrl-C for all, and a kill for those that do not heed it."""
         for child in self._children.values():

@@ -9,9 +9,8 @@ distortion and bits are less. The base station decodes them as any others.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from gsc_ros.entropy.channels import WIDEST
 from gsc_ros.entropy.context import bits
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.objective import distortion, price
+from gsc_ros.precision import has_bfloat16
 
 LEARNING_RATE = 0.01  # of Adam, in quantisation steps
 HOT, COLD = 1.0, 0.03  # temperature of the rounding, first and least
@@ -77,18 +77,20 @@ def search(
     """The best symbols found in ``steps`` that take at most ``most`` bytes, or ``begin``: whole numbers (1,N_g,r,c).
 
     ``begin`` is what is sent without a search; values start at what g_a says, where that rounds to it. ``size`` counts
-    the bytes that symbols take: the price of a bit follows them.
+    the bytes that symbols take: the price of a bit follows them. The wide layers of the descent run in bfloat16 where
+    that pays; what is found is judged, counted and decoded in float32 all the same.
     """
+    device = problem.image.device
     with torch.inference_mode():
         best, least = begin, float(problem.distortion(problem.picture(begin)))
-    draws = torch.Generator(device=problem.image.device).manual_seed(seed)
+    draws = torch.Generator(device=device).manual_seed(seed)
     values = [plane.clone().requires_grad_() for plane in _between(problem, begin)]
     optimizer = torch.optim.Adam(values, lr=LEARNING_RATE)
     steady = weight = DEARER * float(price(problem.level)) / (4 * problem.image.shape[2] * problem.image.shape[3])
     for step in range(1, steps + 1):
         temperature = max(HOT * math.exp(-COOLING * (step - 1) / steps), COLD)
         symbols = [rounded(value, temperature, draws) * mask for value, mask in zip(values, problem.masks, strict=True)]
-        with wide_layers(problem.image.device):
+        with torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device)):
             picture = problem.picture(symbols)
         loss = problem.distortion(picture) + weight * problem.bits(symbols)
         optimizer.zero_grad(set_to_none=True)
@@ -109,19 +111,6 @@ def search(
                 if far < least:
                     best, least = whole, far
     return best
-
-
-def wide_layers(device: torch.device) -> torch.autocast:
-    """bfloat16 for the wide layers of the descent, where the processor has instructions for it.
-
-    What is found is judged, counted and decoded in float32 all the same.
-    """
-    if device.type == "cpu":
-        has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not tell
-        native = any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    else:
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.autocast(device.type, torch.bfloat16, enabled=native)
 
 
 def rounded(values: Tensor, temperature: float, draws: torch.Generator) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from gsc_ros.precision import has_bfloat16
 from gsc_ros.training import checkpoint
 from gsc_ros.training.feed import Draw, inputs
 from gsc_ros.training.graphed import Graphed, LossOf, eager
@@ -22,6 +24,7 @@ WARM_UP = 100
 FLOOR = 0.02  # of the learning rate, at the end
 PRECISIONS = ("float32", "bfloat16")
 OPTIMIZERS = ("adamw", "muon")
+LOGGER = logging.getLogger(__name__)
 
 Report = Callable[[int, dict[str, float]], None]
 Model = TypeVar("Model", bound=nn.Module)
@@ -35,7 +38,7 @@ class TrainingSettings:
     batch, crop       crops a step, and their side in pixels
     ema               decay of the averaged weights, which are the result
     largest_gradient  a step whose gradient norm is larger is skipped (norms above 1 are scaled to 1)
-    precision         ``float32``, or ``bfloat16`` for the wide layers, faster on processors that have it
+    precision         ``float32``, or ``bfloat16`` for the wide layers, where the device has instructions for it
     optimizer         ``adamw``; or ``muon`` for the kernels of the groups that are ``wide``, and AdamW for the rest
     workers           processes that draw batches ahead of the steps; 0 draws them in this one
     graph             a step as one CUDA graph, on a GPU, which else waits for the launches of networks as small as these
@@ -67,7 +70,9 @@ class TrainingSettings:
 
     def wide_layers(self) -> torch.autocast:
         """The context in which the forward pass runs."""
-        return torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.precision == "bfloat16")
+        device = torch.device(self.device)
+        rough = self.precision == "bfloat16" and has_bfloat16(device)
+        return torch.autocast(device.type, torch.bfloat16, enabled=rough)
 
 
 def run(
@@ -85,6 +90,8 @@ def run(
     kernels. ``draw(step)`` makes a step's inputs on the CPU and must depend on nothing but the step, so that a resumed run
     equals an uninterrupted one; ``loss_of(inputs)`` has them on the device, and torch's own random numbers of that step.
     """
+    if settings.precision == "bfloat16" and not has_bfloat16(torch.device(settings.device)):
+        LOGGER.warning("bfloat16: %s has no instructions for it; training in float32, faster here", settings.device)
     model.to(settings.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     decay = torch.optim.swa_utils.get_ema_multi_avg_fn(settings.ema)
     average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=decay)

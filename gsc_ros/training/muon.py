@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gsc_ros.precision import has_bfloat16
+
 LEAST = 16  # rows and columns from which a kernel counts as a matrix
 BETAS = (0.9, 0.98)
 WEIGHT_DECAY = 1e-5
@@ -35,9 +37,9 @@ def as_matrix(kernel: Tensor) -> Tensor:
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """Each of (n,rows,columns) with all its singular values made about 1, in bfloat16."""
+    """Each of (n,rows,columns) with all its singular values made about 1, in bfloat16 where that pays."""
     first, third, fifth = NEWTON_SCHULZ
-    x = matrices.bfloat16()
+    x = matrices.bfloat16() if has_bfloat16(matrices.device) else matrices
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
