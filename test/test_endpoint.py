@@ -271,8 +271,8 @@ def test_a_long_frame_id_fits_the_smallest_datagrams() -> None:
 @pytest.mark.parametrize("type_", list(Type))
 @pytest.mark.parametrize("camera", [0, 1, 31])
 def test_a_record_of_any_kind_may_come_before_the_first_frame(type_, camera) -> None:
-    """Six bytes of ABOUT ended the robot's gateway."""
-    for body in (b"", b"x", b"abc", bytes(4), b"\xff" * 40):
+    """ABOUT with the frame_id that the camera has indeed ended the robot's gateway."""
+    for body in (b"", b"x", b"abc", b"mast", bytes(4), b"\xff" * 40):
         robot = endpoint()
         robot.receive(control([Record(type_, camera, body)]), 0.0)
         robot.offer(0, Stamp(1, 1), packet_of(b"packet"), frame_id="mast", now=0.0)

@@ -268,7 +268,7 @@ def test_a_serial_adapter_may_be_pulled_and_put_in_again(sides, tmp_path) -> Non
     os.close(master)
 
 
-def test_six_bytes_before_the_first_frame_do_not_end_the_gateway(sides, encoder, photograph) -> None:
+def test_a_record_before_the_first_frame_does_not_end_the_gateway(sides, encoder, photograph) -> None:
     """And without a key only what parses names the side to send to."""
     robot, _ = sides
     port = free_port()
@@ -283,7 +283,7 @@ def test_six_bytes_before_the_first_frame_do_not_end_the_gateway(sides, encoder,
         got: list[bytes] = []
 
         def play() -> None:
-            peer.sendto(control([Record(Type.ABOUT, 0, b"x")]), ("127.0.0.1", port))
+            peer.sendto(control([Record(Type.ABOUT, 0, b"mast")]), ("127.0.0.1", port))
             stranger.sendto(os.urandom(60), ("127.0.0.1", port))
             send.publish(frame_message(len(got) + 1, coder, photograph))
             with contextlib.suppress(BlockingIOError):
