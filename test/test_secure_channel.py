@@ -210,6 +210,16 @@ def test_either_side_may_start_late_and_start_again(key, first, apart) -> None:
     wire.nothing_twice()
 
 
+def test_a_slow_link_with_an_answer_to_each_frame_costs_no_hello(key) -> None:
+    """A frame a minute, and its acknowledgement: silences of a minute are nothing to ask about."""
+    wire = Wire(key)
+    wire.run(10)
+    before = wire.hellos
+    for _ in range(100):
+        wire.turn(seconds=60)
+    assert wire.hellos == before
+
+
 def test_a_side_that_is_not_heard_is_asked_seldom(key) -> None:
     """The base has nothing to say for an hour: the robot asks every half minute, and is answered."""
     wire = Wire(key)

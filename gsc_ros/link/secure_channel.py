@@ -28,6 +28,7 @@ from gsc_ros.link.key_file import read_key
 
 QUIET_S = 60.0  # without anything proven: what is not proven counts
 HEARING_S = 10.0  # since something proven: no reason to ask whether the other side is there
+UNHEARD = 4  # datagrams sent without hearing anything: on slow links that is not soon
 MAX_UNPROVEN = 4
 MAX_CHALLENGES = 64  # half an hour of hellos: a round trip to Mars
 
@@ -74,6 +75,7 @@ class SecureChannel:
         self._proven_there = False  # whether the other side says that we are proven to it
         self._owed = False  # whether a hello has to go out even with nothing else to send
         self._schedule = HelloSchedule()
+        self._unheard = 0  # datagrams sent since something proven was heard
         self._began: float | None = None
         self._heard: float | None = None  # when something proven was heard
         last = self._memory.last
@@ -93,6 +95,7 @@ class SecureChannel:
     def seal(self, body: bytes) -> bytes:
         """``body`` and ten bytes more."""
         self._draw_if_used_up()
+        self._unheard += 1
         return self._sealer.seal(body)
 
     def hello(self, now: float, *, sending: bool) -> bytes | None:
@@ -116,8 +119,8 @@ class SecureChannel:
         self._begin(now)
         asked = any(one.since is not None and now - one.since < QUIET_S for one in self._unproven.values())
         # A base that started again may know neither us nor our address, and would have nobody to ask.
-        unsure = sending and not (self.settled and self._hears(now))
-        return self._schedule.wait(now) if self._owed or asked or unsure else None
+        unsure = not self.settled or (self._unheard >= UNHEARD and not self._hears(now))
+        return self._schedule.wait(now) if self._owed or asked or (sending and unsure) else None
 
     def open(self, datagram: bytes, now: float) -> Opened:
         """What ``datagram`` holds; raises Rejected unless the other side sent it and it is here for the first time."""
@@ -132,7 +135,7 @@ class SecureChannel:
                 if opener.boot in self._unproven:
                     self._unproven.move_to_end(opener.boot)
                 else:
-                    self._heard = now
+                    self._hear_proof(now)
                 self._memory.accepted(opener.boot, opener.window.highest, now)
                 return Opened(body, True)
         # Perhaps the other side does not know that we have started. Where it is heard, this is only noise.
@@ -181,7 +184,7 @@ class SecureChannel:
         while self._challenges.popleft() != hello.echo:  # each proves once, and none after a later one
             pass
         self._proven_there |= hello.state is not State.ASKING
-        self._heard = now
+        self._hear_proof(now)
         self._unproven.clear()
 
     def _take_over(self, hello: Hello, now: float) -> None:
@@ -246,6 +249,9 @@ class SecureChannel:
     def _begin(self, now: float) -> None:
         if self._began is None:
             self._began = now
+
+    def _hear_proof(self, now: float) -> None:
+        self._heard, self._unheard = now, 0
 
     def _hears(self, now: float) -> bool:
         """Whether something proven was heard just now."""
