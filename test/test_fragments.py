@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gsc_ros.link.fragments import FragmentError, Reassembler, cut
+from gsc_ros.link.fragments import MAX_HELD, FragmentError, Reassembler, cut
 
 
 @given(st.binary(min_size=1, max_size=900), st.integers(8, 200), st.randoms(use_true_random=False))
@@ -41,6 +41,24 @@ def test_what_is_kept_is_bounded() -> None:
         assert reassembler.add(number, 0, bytes(1000)) is None
     assert len(reassembler._frames) == 4
     assert reassembler.abandoned == 252
+
+
+@pytest.mark.parametrize("size", [1400, 9000, 60_000])
+def test_a_camera_never_holds_more_than_a_megabyte(size) -> None:
+    """Pieces as large as datagrams can be, of frames that never end; then one that does."""
+    reassembler = Reassembler()
+    begun = 0
+    for number in range(50):
+        for index in range(127):
+            reassembler.add(number, index, bytes([number]) * size)
+            assert reassembler.held <= MAX_HELD
+            assert reassembler.held == sum(
+                len(piece) for partial in reassembler._frames.values() for piece in partial._pieces.values()
+            )
+        begun += 1
+    assert reassembler.abandoned >= begun - 4
+    assert reassembler.add(77, 0, b"x") is None
+    assert reassembler.add(77, 0x81, b"y") == b"xy"
 
 
 def test_a_frame_of_too_many_pieces_is_refused() -> None:

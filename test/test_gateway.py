@@ -19,13 +19,15 @@ rclpy = pytest.importorskip("rclpy")
 pytest.importorskip("gsc_ros.msg")
 
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from gsc_ros.msg import GscFrame, GscLink, GscRequest  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import QoSProfile  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
 from gsc_ros.image_messages import fill_image, read_image  # noqa: E402
-from gsc_ros.link.seal import new_key  # noqa: E402
+from gsc_ros.link.datagram import Kind, Record, Type, control  # noqa: E402
+from gsc_ros.link.key_file import new_key  # noqa: E402
 
 
 class Side:
@@ -212,9 +214,83 @@ def test_without_the_key_nothing_is_shown(sides, tmp_path, photograph) -> None:
     robot.start("gateway", f"remote:=127.0.0.1:{port}", f"key_file:={tmp_path / 'a.key'}")
     base.start("gateway", "side:=base", f"local:=127.0.0.1:{port}", f"key_file:={tmp_path / 'b.key'}")
     frames, link = base.hear(GscFrame, "/camera/image_raw/gsc"), base.hear(GscLink, "/gateway/link")
+    told = base.hear(DiagnosticArray, "/diagnostics")
     camera = Camera(robot, photograph)
-    until(lambda: link and link[-1].rejected > 3, "rejected datagrams", camera.tick, robot.spin, base.spin)
+    moving = (camera.tick, robot.spin, base.spin)
+    until(lambda: link and link[-1].rejected > 3, "rejected datagrams", *moving)
+    until(lambda: link_status(told, DiagnosticStatus.ERROR), "an error in the diagnostics", *moving)
+    status = link_status(told, DiagnosticStatus.ERROR)
+    assert "wrong key" in status.message
+    values = {value.key: value.value for value in status.values}
+    assert values["key"] == "not proven by both sides yet"
+    assert values["peer"] == "nobody yet"
+    assert int(values["rejected datagrams (key)"]) > 3
+    until(lambda: "wrong key" in base.log("gateway"), "a line in the log", *moving)
+    assert base.log("gateway").count("wrong key") == 1
     assert not frames
+
+
+def link_status(told: list[DiagnosticArray], level: bytes) -> DiagnosticStatus | None:
+    """The newest status of the link of this level."""
+    return next(
+        (
+            status
+            for message in reversed(told)
+            for status in message.status
+            if status.name == "/gateway: link" and status.level == level
+        ),
+        None,
+    )
+
+
+def test_a_serial_adapter_may_be_pulled_and_put_in_again(sides, tmp_path) -> None:
+    robot, _ = sides
+    name = tmp_path / "ttyUSB0"
+    master, slave = os.openpty()
+    name.symlink_to(os.ttyname(slave))
+    os.close(slave)
+    robot.start("gateway", "transport:=serial", f"serial_device:={name}")
+    told = robot.hear(DiagnosticArray, "/diagnostics")
+    until(lambda: link_status(told, DiagnosticStatus.OK), "a good link", robot.spin)
+    name.unlink()
+    os.close(master)
+    until(lambda: link_status(told, DiagnosticStatus.ERROR), "an error in the diagnostics", robot.spin)
+    assert str(name) in link_status(told, DiagnosticStatus.ERROR).message
+    master, slave = os.openpty()
+    name.symlink_to(os.ttyname(slave))
+    os.close(slave)
+    told.clear()
+    until(lambda: link_status(told, DiagnosticStatus.OK), "a good link again", robot.spin)
+    until(lambda: "well again" in robot.log("gateway"), "a line in the log", robot.spin)
+    assert robot.log("gateway").count("went away") == 1
+    os.close(master)
+
+
+def test_a_record_before_the_first_frame_does_not_end_the_gateway(sides, encoder, photograph) -> None:
+    """And without a key only what parses names the side to send to."""
+    robot, _ = sides
+    port = free_port()
+    robot.start("gateway", f"local:=127.0.0.1:{port}", "max_bits_per_second:=100000.0")
+    send = robot.node.create_publisher(GscFrame, "/camera/image_raw/gsc", QoSProfile(depth=5))
+    coder = encoder.for_another_camera()
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger,
+    ):
+        peer.setblocking(False)
+        got: list[bytes] = []
+
+        def play() -> None:
+            peer.sendto(control([Record(Type.ABOUT, 0, b"mast")]), ("127.0.0.1", port))
+            stranger.sendto(os.urandom(60), ("127.0.0.1", port))
+            send.publish(frame_message(len(got) + 1, coder, photograph))
+            with contextlib.suppress(BlockingIOError):
+                got.append(peer.recv(2000))
+            time.sleep(0.1)
+
+        until(lambda: any(datagram[0] >> 5 == Kind.FRAME for datagram in got), "a frame", play, robot.spin)
+    assert robot.processes["gateway"].poll() is None
+    assert "Traceback" not in robot.log("gateway")
 
 
 @pytest.mark.parametrize(

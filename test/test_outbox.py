@@ -7,10 +7,10 @@ from gsc_ros.link.outbox import Outbox
 
 def test_a_newer_frame_replaces_one_that_was_not_begun_and_no_other() -> None:
     outbox = Outbox({0: 1.0})
-    outbox.offer(0, [b"old"])
-    outbox.offer(0, [b"new1", b"new2"])
+    outbox.offer(0, lambda: [b"old"])
+    outbox.offer(0, lambda: [b"new1", b"new2"])
     assert outbox.take().datagram == b"new1"
-    outbox.offer(0, [b"newest"])
+    outbox.offer(0, lambda: [b"newest"])
     assert [outbox.take().datagram for _ in range(2)] == [b"new2", b"newest"]
     assert not outbox
     assert outbox.take() is None
@@ -24,11 +24,11 @@ def test_cameras_share_by_weight_whatever_the_size_of_their_frames() -> None:
     sent = dict.fromkeys(sizes, 0)
     for _ in range(3000):
         for camera in (0, 1):  # camera 2 is silent, and gets nothing later for that
-            outbox.offer(camera, [bytes(sizes[camera])])
+            outbox.offer(camera, lambda size=sizes[camera]: [bytes(size)])
         piece = outbox.take()
         sent[piece.camera] += len(piece.datagram)
     assert 2.7 < sent[1] / sent[0] < 3.3
     for camera in sizes:
-        outbox.offer(camera, [bytes(sizes[camera])])
+        outbox.offer(camera, lambda size=sizes[camera]: [bytes(size)])
     first = [outbox.take().camera for _ in range(3)]
     assert sorted(first) == [0, 1, 2]

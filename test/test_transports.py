@@ -6,8 +6,11 @@ import contextlib
 import os
 import random
 import socket
+import termios
 import threading
 import time
+import tty
+import zlib
 
 import pytest
 from conftest import LIMIT_S
@@ -46,6 +49,72 @@ def test_udp_answers_whoever_was_accepted_last() -> None:
             transport.close()
     assert base.receive(0.0) is None
     base.send(b"after the end")
+
+
+class Broken:
+    """A socket on which everything fails."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error, self.calls = error, 0
+        self._real = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._real.bind(("127.0.0.1", 0))
+        self._real.sendto(b"x", self._real.getsockname())
+
+    def fileno(self) -> int:
+        return self._real.fileno()
+
+    def recvfrom(self, size: int) -> tuple[bytes, object]:
+        self.calls += 1
+        raise self.error
+
+    def sendto(self, datagram: bytes, peer: object) -> int:
+        raise self.error
+
+    def close(self) -> None:
+        self._real.close()
+
+
+@pytest.mark.parametrize("number", [1, 5, 9, 12, 22, 90, 100, 101, 105, 111, 113])
+def test_no_error_of_a_socket_ends_udp_or_makes_it_spin(number, monkeypatch) -> None:
+    transport = UdpTransport(local="127.0.0.1:0", remote="127.0.0.1:9")
+    real, broken = transport._socket, Broken(OSError(number, os.strerror(number)))
+    slept = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    transport._socket = broken
+    for _ in range(5):
+        assert transport.receive(0.02) is None
+        transport.send(b"x")
+    assert slept == [0.02] * broken.calls == [0.02] * 5
+    assert bool(transport.trouble) == (number != 111)  # nobody there is what links are like
+    transport._socket = real
+    transport.send(b"x")
+    assert transport.trouble == ""
+    transport.close()
+    broken.close()
+
+
+def test_a_socket_that_is_no_more_makes_nothing_spin(monkeypatch) -> None:
+    transport = UdpTransport(local="127.0.0.1:0")
+    slept = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    assert transport._socket is not None
+    transport._socket.close()
+    assert transport.receive(0.02) is None
+    assert slept == [0.02]
+
+
+def test_a_peer_is_named_for_people() -> None:
+    base = UdpTransport(local="127.0.0.1:0")
+    robot = UdpTransport(local="127.0.0.1:0", remote=f"127.0.0.1:{base.port}")
+    assert base.peer == ""
+    assert robot.peer == f"127.0.0.1:{base.port}"
+    robot.send(b"x")
+    assert received(base, 1)
+    assert base.peer == ""
+    base.accepted()
+    assert base.peer == f"127.0.0.1:{robot.port}"
+    base.close()
+    robot.close()
 
 
 def test_udp_survives_a_far_side_that_is_not_there() -> None:
@@ -131,6 +200,114 @@ def test_serial_noise_costs_what_it_hits_and_nothing_is_ever_wrong() -> None:
     assert set(got) <= set(sent)
     assert len(got) > 200
     assert line.ends[1].noise > 10
+
+
+def test_garbled_frames_do_not_pass() -> None:
+    """Bits turned, bytes lost, put in, swapped, frames run together: what comes out was sent, or nothing comes out.
+
+    The garbling keeps the CRC-16 inside right, as a line does that the same polynomial has checked before: a second
+    CRC-16 of that kind lets all of it pass.
+    """
+    line, rng, passed = Line(), random.Random(5), 0
+    sender, receiver = line.ends
+    multiple = 0x11021  # of the generator: adding it anywhere leaves CRC-16/XMODEM as it was
+    for trial in range(3000):
+        datagram = bytearray(rng.randbytes(rng.randrange(8, 60)))
+        framed = bytearray(sender._cobs.decode(sender._framed(bytes(datagram))[:-1]))
+        kind = trial % 4
+        if kind == 0:
+            place = rng.randrange(0, 8 * len(datagram) - 17)
+            framed = bytearray((int.from_bytes(framed, "big") ^ multiple << (place + 32)).to_bytes(len(framed), "big"))
+        elif kind == 1:
+            place = rng.randrange(len(framed))
+            del framed[place : place + rng.randrange(1, 4)]
+        elif kind == 2:
+            place = rng.randrange(len(framed))
+            framed[place:place] = rng.randbytes(rng.randrange(1, 4))
+        else:
+            for _ in range(rng.randrange(1, 9)):
+                framed[rng.randrange(len(framed))] ^= 1 << rng.randrange(8)
+        receiver._buffer += sender._cobs.encode(bytes(framed)) + b"\0"
+        got = receiver.receive(0.0)
+        passed += got is not None and got != bytes(datagram)
+    assert passed == 0
+    assert receiver.noise > 2500
+
+
+def test_the_checksum_of_the_line_is_that_of_zlib() -> None:
+    line = Line()
+    line.ends[0].send(b"datagram")
+    assert line.ends[0].cost(b"datagram") == 8 + 4 + 2
+    wire = os.read(line.masters[0], 100)
+    assert line.ends[0]._cobs.decode(wire[:-1]) == b"datagram" + zlib.crc32(b"datagram").to_bytes(4, "big")
+
+
+class Adapter:
+    """A serial adapter behind a name that stays: it can be pulled, and put in again as another device."""
+
+    def __init__(self, name: Path) -> None:
+        self.name = name
+        self.put_in()
+
+    def put_in(self) -> None:
+        self.master, slave = os.openpty()
+        tty.setraw(slave, termios.TCSANOW)
+        self.name.unlink(missing_ok=True)
+        self.name.symlink_to(os.ttyname(slave))
+        os.close(slave)
+
+    def pull(self) -> None:
+        self.name.unlink()
+        os.close(self.master)
+
+
+@pytest.mark.parametrize("sending", [False, True])
+def test_an_adapter_that_is_pulled_is_told_waited_for_and_opened_again(tmp_path, monkeypatch, sending) -> None:
+    reads = []
+    monkeypatch.setattr(os, "read", lambda fd, count, read=os.read: (reads.append(fd), read(fd, count))[1])
+    adapter = Adapter(tmp_path / "ttyUSB0")
+    port = SerialTransport(str(adapter.name), baud=9600)
+    opened = []
+    monkeypatch.setattr(port, "_open", lambda open=port._open: (opened.append(0), open())[1])
+    os.write(adapter.master, port._framed(b"before"))
+    assert received(port, 1) == [b"before"]
+    assert port.trouble == ""
+    for again in range(2):
+        adapter.pull()
+        reads.clear()
+        opened.clear()
+        for turn in range(60):
+            if sending:
+                port.send(b"lost")
+            assert port.receive(0.02) is None
+            assert (str(adapter.name) in port.trouble and "\n" not in port.trouble) or turn < 2
+        assert len(reads) <= 2
+        assert 1 <= len(opened) <= 4  # pauses that grow: 0.25, 0.5, 1, 2, 4, 5 s
+        adapter.put_in()
+        deadline = time.monotonic() + 60
+        while port.trouble and time.monotonic() < deadline:
+            port.receive(0.1)
+        assert port.trouble == ""
+        os.write(adapter.master, port._framed(b"back %d" % again))
+        assert received(port, 1) == [b"back %d" % again]
+        port.send(b"and out")
+        port.receive(0.0)
+        assert port._framed(b"and out") in os.read(adapter.master, 1000)
+    port.close()
+    opened.clear()
+    assert port.receive(0.0) is None
+    port.send(b"after the end")
+    assert not opened
+    adapter.pull()
+
+
+def test_a_line_that_nobody_reads_holds_nothing_up_and_grows_nothing() -> None:
+    line = Line()
+    for _ in range(300):  # the terminal takes some kilobytes, then no more
+        line.ends[0].send(os.urandom(1000))
+        line.ends[0].receive(0.0)
+    assert len(line.ends[0]._unsent) <= 2 * 65_535
+    assert line.ends[0].trouble == ""
 
 
 def test_a_serial_port_that_is_not_there_is_one_line() -> None:

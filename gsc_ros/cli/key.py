@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from gsc_ros.link.seal import new_key
+    from gsc_ros.link.key_file import new_key
 
     new_key(options.file)
     print(f"{options.file}: copy it to the other side, readable by its owner alone (chmod 600)")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from gsc_ros.experiment.codecs import ExperimentCodec, Feedback, Image
 from gsc_ros.link.datagram import Stamp
 from gsc_ros.link.emulator import EmulatedLink, LinkSpec
-from gsc_ros.link.endpoint import Acknowledged, Endpoint, FrameArrived
+from gsc_ros.link.endpoint import Endpoint
+from gsc_ros.link.events import Acknowledged, FrameArrived
 from gsc_ros.rate import RateControl, RateSettings
 
 STEP_S = 0.01
@@ -76,8 +77,9 @@ def fly(
     mtu = min(spec.mtu, 1400)
     robot = Endpoint({0: 1.0}, mtu=mtu, bits_per_second=spec.bits_per_second, cost=wire_cost, rng=random.Random(seed))
     base = Endpoint(
-        {0: 1.0}, mtu=mtu, bits_per_second=BACK_SHARE * spec.bits_per_second, cost=wire_cost, rng=random.Random(seed)
-    )
+        {0: 1.0}, mtu=mtu, bits_per_second=BACK_SHARE * spec.bits_per_second, cost=wire_cost, rng=random.Random(seed),
+        unpack=bytes,  # peers' packets have no checksum of their own
+    )  # fmt: skip
     up, down = (EmulatedLink(spec, seed=seed + way, cost=wire_cost) for way in range(2))
     control = RateControl(rate)
     hertz = codec.rate_hz

@@ -2,9 +2,12 @@
 
 first byte   kind (upper three bits) | camera (lower five)
 
-FRAME        number | stamp (8) | packet
-PART         number | mark | piece of (stamp | packet)
+FRAME        number | stamp (8) | packet, masked
+PART         number | mark | piece of (stamp | packet, masked)
 CONTROL      records, then CRC-16/XMODEM of all before it
+
+A packet ends in its CRC-16/XMODEM. On the link these two bytes are XORed with another CRC-16 of camera | number |
+stamp: that puts the three under a checksum for no byte more. Were it the same polynomial, errors in both could cancel.
 
 A record is one byte type (upper three bits) | camera, one byte length, and its body.
 """
@@ -22,6 +25,11 @@ MAX_BODY = 255  # of a record
 CONTROL_BYTES = 3  # of a CONTROL datagram beside its records
 RECORD_BYTES = 2  # of a record beside its body
 STAMP = struct.Struct(">iI")
+
+
+_POLYNOMIAL = 0x8BB7  # that of CRC-16/T10-DIF
+_START = 0xFFFF  # so that a datagram of zeros is no frame
+_MASKED = 2  # bytes at the end of a packet
 
 
 class DatagramError(ValueError):
@@ -60,6 +68,12 @@ class Stamp:
     sec: int
     nanosec: int
 
+    def __post_init__(self) -> None:
+        if not (-(2**31) <= self.sec < 2**31 and 0 <= self.nanosec < 10**9):
+            raise DatagramError(
+                f"a stamp of {self.sec} s and {self.nanosec} ns: 32 bits of seconds and less than a second are allowed"
+            )
+
     def __bytes__(self) -> bytes:
         return STAMP.pack(self.sec, self.nanosec)
 
@@ -83,14 +97,48 @@ def split_head(datagram: bytes) -> tuple[Kind, int, bytes]:
     return Kind(kind), datagram[0] & 0x1F, datagram[1:]
 
 
-def split_stamp(body: bytes) -> tuple[Stamp, bytes]:
-    """The stamp and the packet after it; raises DatagramError."""
-    if len(body) <= STAMP.size:
-        raise DatagramError(f"a frame of {len(body)} bytes: its stamp alone has {STAMP.size}")
-    sec, nanosec = STAMP.unpack_from(body)
-    if nanosec >= 10**9:
-        raise DatagramError(f"a stamp of {nanosec} nanoseconds: less than a second is allowed")
-    return Stamp(sec, nanosec), body[STAMP.size :]
+def frame_body(camera: int, number: int, stamp: Stamp, packet: bytes) -> bytes:
+    """What a frame is on the link: its stamp, and its packet with the mask of camera, number and stamp."""
+    time = bytes(stamp)
+    return time + _masked(camera, number, time, packet)
+
+
+def split_body(camera: int, number: int, body: bytes) -> tuple[Stamp, bytes]:
+    """The stamp and the packet in ``body``; raises DatagramError. Damage to any of them shows in the packet's CRC."""
+    if len(body) < STAMP.size + _MASKED:
+        raise DatagramError(f"a frame of {len(body)} bytes: stamp and checksum alone have {STAMP.size + _MASKED}")
+    time = body[: STAMP.size]
+    return Stamp(*STAMP.unpack(time)), _masked(camera, number, time, body[STAMP.size :])
+
+
+def verified(packet: bytes) -> bytes:
+    """``packet``, where its last two bytes are the CRC-16/XMODEM of those before; raises DatagramError."""
+    if binascii.crc_hqx(packet, 0):  # which is 0 over data and its own checksum
+        raise DatagramError("the checksum of a frame does not match")
+    return packet
+
+
+def _masked(camera: int, number: int, time: bytes, packet: bytes) -> bytes:
+    mask = _other_crc(bytes([camera, number]) + time)
+    end = int.from_bytes(packet[-_MASKED:], "big") ^ mask
+    return packet[:-_MASKED] + end.to_bytes(_MASKED, "big")
+
+
+def _other_crc(data: bytes) -> int:
+    """Polynomial 0x8BB7, start 0xFFFF, not reflected."""
+    value = _START
+    for byte in data:
+        value = value << 8 & 0xFF00 ^ _TABLE[value >> 8 ^ byte]
+    return value
+
+
+def _row(value: int) -> int:
+    for _ in range(8):
+        value = value << 1 ^ (0x10000 | _POLYNOMIAL if value & 0x8000 else 0)
+    return value
+
+
+_TABLE = tuple(_row(byte << 8) for byte in range(256))
 
 
 def control(records: Sequence[Record]) -> bytes:

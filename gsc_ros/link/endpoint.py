@@ -7,116 +7,53 @@ puts the datagrams on a transport, and hands what arrives to :meth:`Endpoint.rec
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from gsc_ros.link.aead import OVERHEAD, Rejected
+from gsc_ros.link.complaint import Refusals
 from gsc_ros.link.datagram import (
     CONTROL_BYTES,
     MAX_BODY,
     MAX_CAMERAS,
     RECORD_BYTES,
+    STAMP,
     DatagramError,
     Kind,
     Record,
     Stamp,
     Type,
     control,
+    frame_body,
     head,
     records_of,
+    split_body,
     split_head,
-    split_stamp,
+    verified,
 )
-from gsc_ros.link.fragments import Reassembler, cut
+from gsc_ros.link.events import AboutCamera, Acknowledged, Arrivals, Event, FrameArrived, LinkCounters, Requested
+from gsc_ros.link.fragments import cut, pieces_needed
+from gsc_ros.link.hello import UnverifiedHello
 from gsc_ros.link.outbox import Outbox, Traffic
 from gsc_ros.link.request import Request
-from gsc_ros.link.seal import OVERHEAD, Rejected, Seal
+from gsc_ros.link.request_exchange import NAME_BYTES, Answering, Asking
+from gsc_ros.link.secure_channel import SecureChannel
 from gsc_ros.link.token_bucket import TokenBucket
 
 MIN_MTU = 32
 ABOUT_EVERY_S = 60.0
-REPEAT_REQUEST_S = 3.0
-REQUEST_TRIES = 10
-OVERTAKEN = 16  # a frame so many numbers behind the newest one is late; one farther behind is from a new start
-
-
-@dataclass(frozen=True)
-class FrameArrived:
-    """A whole frame of ``camera``, in the order in which frames were sent."""
-
-    camera: int
-    stamp: Stamp
-    packet: bytes
-
-
-@dataclass(frozen=True)
-class Acknowledged:
-    """The base has decoded frame ``sequence``, or needs a key frame."""
-
-    camera: int
-    sequence: int
-    key_wanted: bool
-
-
-@dataclass(frozen=True)
-class Requested:
-    """The operator asks something of ``camera``."""
-
-    camera: int
-    request: Request
-
-
-@dataclass(frozen=True)
-class AboutCamera:
-    """The frame_id of ``camera``."""
-
-    camera: int
-    frame_id: str
-
-
-Event = FrameArrived | Acknowledged | Requested | AboutCamera
-
-
-@dataclass
-class LinkCounters:
-    """What crossed the link. Bytes are those on the wire, with every header."""
-
-    sent_bytes: int = 0
-    sent_datagrams: int = 0
-    received_bytes: int = 0
-    received_datagrams: int = 0
-    rejected: int = 0  # not vouched for by the key, or replayed
-    malformed: int = 0
-    unconfirmed: int = 0  # requests that were repeated in vain
-
-
-@dataclass
-class Arrivals:
-    """What became of the frames of one camera on their way here."""
-
-    frames: int = 0
-    lost: int = 0  # numbers that never came
-    late: int = 0  # overtaken by a newer frame, or a second copy
-    last: int | None = None
-    stamp: Stamp | None = None
-    parts: Reassembler = field(default_factory=Reassembler)
-
-
-@dataclass
-class _Pending:
-    """A request on its way, until it is confirmed."""
-
-    record: Record
-    due: float
-    tries: int = 0
+LEAST_PACKET = 2  # bytes: its checksum
 
 
 class Endpoint:
     """The robot's or the base station's end of one link.
 
     weights          camera index -> share of the link; the same indices on both sides
-    mtu              largest datagram handed to the transport, in bytes, with the seal
+    mtu              largest datagram handed to the transport, in bytes, with the key's overhead
     bits_per_second  hard limit with all headers; 0: none
     cost             bytes on the wire for a datagram of so many bytes
+    channel          what seals and opens; None: anyone who reaches the transport is believed
+    unpack           reads a packet, and raises ValueError for one that was damaged; by itself its checksum is compared
     """
 
     def __init__(
@@ -126,44 +63,64 @@ class Endpoint:
         mtu: int,
         bits_per_second: float,
         cost: Callable[[bytes], int],
-        seal: Seal | None = None,
+        channel: SecureChannel | None = None,
+        unpack: Callable[[bytes], Any] = verified,
         rng: random.Random | None = None,
     ) -> None:
         if not weights or not all(0 <= camera < MAX_CAMERAS for camera in weights):
             raise ValueError(f"{len(weights)} cameras: 1 to {MAX_CAMERAS} fit on a link")
         if not MIN_MTU <= mtu <= 65_507:
             raise ValueError(f"mtu {mtu}: {MIN_MTU} to 65507 bytes are allowed")
-        self._seal = seal
-        self._room = mtu - (OVERHEAD if seal else 0)
+        self._channel = channel
+        self._room = mtu - (OVERHEAD if channel else 0)
         self._cost = cost
+        self._unpack = unpack
         self.bucket = TokenBucket(bits_per_second)
         self._outbox = Outbox(weights)
         rng = rng or random.Random()
         self._numbers = {camera: rng.randrange(256) for camera in weights}
-        self._request_id = rng.randrange(256)
-        self._frame_ids: dict[int, str] = {}
+        self._frame_ids: dict[int, str] = {}  # of the frames that are sent here
         self._about_due: dict[int, float] = {}
+        self._known: set[int] = set()  # cameras of which the other side has told the frame_id
         self._control: dict[tuple[Type, int], Record] = {}
-        self._requests: dict[int, _Pending] = {}
-        self._answered: dict[int, int] = {}
+        self._asking = {camera: Asking(rng) for camera in weights}
+        self._answering = {camera: Answering() for camera in weights}
+        self._refusals = Refusals()
         self.arrivals = {camera: Arrivals() for camera in weights}
         self.counters = LinkCounters()
+        self.genuine = False  # whether the datagram received last is the other side's: its source may be answered
 
     @property
     def traffic(self) -> Mapping[int, Traffic]:
         """What became of the frames that were offered, by camera."""
         return self._outbox.traffic
 
+    @property
+    def in_vain(self) -> int:
+        """Requests that were repeated and never confirmed."""
+        return sum(asking.in_vain for asking in self._asking.values())
+
+    @property
+    def settled(self) -> bool | None:
+        """Whether both sides have proven to each other that they hold the key; None without one."""
+        return self._channel.settled if self._channel else None
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong on this side, in one line; empty for nothing."""
+        return self._channel.trouble if self._channel else ""
+
+    def complaint(self, now: float) -> str | None:
+        """Why nothing that arrives can be used, once that has lasted for ten seconds; None while all is well."""
+        return self._refusals.complaint(now)
+
     def offer(self, camera: int, stamp: Stamp, packet: bytes, *, frame_id: str = "", now: float = 0.0) -> None:
-        """A frame to be sent; it takes the place of one of the same camera that was not begun. Raises FragmentError."""
-        number = 0  # given when the frame goes out: a gap in the numbers is a loss, not a frame that was replaced
-        body = bytes(stamp) + packet
-        if 2 + len(body) <= self._room:
-            pieces = [head(Kind.FRAME, camera) + bytes([number]) + body]
-        else:
-            start = head(Kind.PART, camera) + bytes([number])
-            pieces = [start + bytes([mark]) + piece for mark, piece in cut(body, self._room - 3)]
-        self._outbox.offer(camera, pieces)
+        """A frame to be sent; it takes the place of one of the same camera that was not begun. Raises ValueError."""
+        if len(packet) < LEAST_PACKET:
+            raise DatagramError(f"a packet of {len(packet)} bytes: it has to end in a checksum")
+        if 2 + STAMP.size + len(packet) > self._room:
+            pieces_needed(STAMP.size + len(packet), self._room - 3)
+        self._outbox.offer(camera, lambda: self._pieces(camera, stamp, packet))
         if self._frame_ids.get(camera) != frame_id or now >= self._about_due[camera]:
             self._frame_ids[camera] = frame_id
             self._tell(camera)
@@ -179,115 +136,132 @@ class Endpoint:
 
         Raises ValueError for one that no datagram of this link holds.
         """
-        self._request_id = (self._request_id + 1) & 0xFF
-        body = bytes([self._request_id]) + bytes(request)
-        if len(body) > self._body_room:
+        body = bytes(request)
+        if NAME_BYTES + len(body) > self._body_room:
             raise ValueError(
-                f"a request of {len(body)} bytes: datagrams of this link hold {self._body_room}, shorten the caption"
+                f"a request of {NAME_BYTES + len(body)} bytes: datagrams of this link hold {self._body_room}, "
+                "shorten the caption"
             )
-        self._requests[camera] = _Pending(Record(Type.REQUEST, camera, body), due=now)
+        self._asking[camera].ask(body, now)
 
     def next(self, now: float) -> bytes | None:
-        """A datagram that may go on the wire at ``now``, or None. Control records go before frames."""
+        """A datagram that may go on the wire at ``now``, or None. Hellos go first, then control records, then frames."""
         if not self.bucket.ready(now):
             return None
         records = self._due_records(now)
+        if self._channel:
+            hello = self._channel.hello(now, sending=bool(records or self._outbox))
+            if hello is not None:
+                self.counters.sent_hellos += 1
+                return self._paid(hello, now)
         if records:
-            datagram = self._close(control(records))
-            self._pay(datagram, now)
             self._mark_sent(records, now)
-            return datagram
+            return self._paid(self._sealed(control(records)), now)
         piece = self._outbox.take()
-        if piece is None:
-            return None
-        number = self._numbers[piece.camera]
-        datagram = self._close(piece.datagram[:1] + bytes([number]) + piece.datagram[2:])
-        self._pay(datagram, now)
-        if piece.last:
-            self._numbers[piece.camera] = (number + 1) & 0xFF
-        return datagram
+        return None if piece is None else self._paid(self._sealed(piece.datagram), now)
 
     def wait(self, now: float) -> float | None:
         """Seconds until :meth:`next` may have something, None while there is nothing to send."""
-        if self._due_records(now) or self._outbox:
+        sending = bool(self._due_records(now) or self._outbox)
+        if sending:
             return self.bucket.delay(now)
-        later = [pending.due - now for pending in self._requests.values()]
+        later = [asking.due - now for asking in self._asking.values() if asking.body]
+        hello = self._channel.wait(now, sending=False) if self._channel else None
+        if hello is not None:
+            later.append(max(hello, self.bucket.delay(now)))
         return max(0.0, min(later)) if later else None
 
     def receive(self, datagram: bytes, now: float) -> list[Event]:
         """What a datagram from the transport says; anything that is not from the other side is counted and dropped."""
         self.counters.received_datagrams += 1
         self.counters.received_bytes += self._cost(datagram)
+        self.genuine = False
         try:
-            body = self._seal.open(datagram) if self._seal else datagram
-            kind, camera, rest = split_head(body)
-            if kind is Kind.CONTROL:
-                return [event for record in records_of(body) for event in self._controlled(record, now)]
-            if camera not in self.arrivals:
-                raise DatagramError(f"camera {camera}: this side serves {len(self.arrivals)}")
-            return self._framed(kind, camera, rest)
-        except Rejected:
+            body = datagram
+            if self._channel:
+                body, genuine = self._channel.open(datagram, now)
+                if not body:
+                    self.genuine = genuine
+                    self._refusals.hellos += 1
+                    return []
+            events = self._read(body)
+        except Rejected as error:
             self.counters.rejected += 1
+            self._refusals.refused(now, rejected=1, unverified_hellos=isinstance(error, UnverifiedHello))
+            return []
         except DatagramError:
             self.counters.malformed += 1
-        return []
+            self._refusals.refused(now, malformed=1)
+            return []
+        self._refusals = Refusals()
+        return events
 
     def close(self) -> None:
-        """Note what the seal has seen."""
-        if self._seal:
-            self._seal.save()
+        """Note what was accepted."""
+        if self._channel:
+            self._channel.close()
+
+    def _read(self, body: bytes) -> list[Event]:
+        kind, camera, rest = split_head(body)
+        if kind is Kind.CONTROL:
+            records = records_of(body)
+            self.genuine = True
+            return [event for record in records for event in self._recorded(record)]
+        if camera not in self.arrivals:
+            raise DatagramError(f"camera {camera}: this side serves {len(self.arrivals)}")
+        return self._framed(kind, camera, rest)
 
     def _framed(self, kind: Kind, camera: int, rest: bytes) -> list[Event]:
         arrivals = self.arrivals[camera]
-        number = rest[0]
+        number, body = rest[0], rest[1:]
         if kind is Kind.PART:
-            if len(rest) < 3:
+            if len(body) < 2:
                 raise DatagramError("a part without its mark or its piece")
-            whole = arrivals.parts.add(number, rest[1], rest[2:])
+            whole = arrivals.parts.add(number, body[0], body[1:])
             if whole is None:
+                self.genuine = self._channel is not None  # without a key only a whole frame can be told from noise
                 return []
-            rest = whole
-        else:
-            rest = rest[1:]
-        stamp, packet = split_stamp(rest)
-        behind = 0 if arrivals.last is None else (arrivals.last - number) & 0xFF
-        # A copy, or a frame that a newer one has overtaken. After a new start of the other side the numbers are
-        # others, and its clock may have been set back: that is no reason to show nothing.
-        if arrivals.stamp is not None and stamp <= arrivals.stamp and behind < OVERTAKEN:
-            arrivals.late += 1
+            body = whole
+        stamp, packet = split_body(camera, number, body)
+        try:
+            frame = self._unpack(packet)
+        except ValueError as error:
+            raise DatagramError(f"a frame that cannot be read: {error}") from error
+        self.genuine = True
+        if not arrivals.add(number, stamp):
             return []
-        if arrivals.last is not None:
-            gap = (number - arrivals.last - 1) & 0xFF
-            arrivals.lost += gap if gap < 128 else 0
-        arrivals.last, arrivals.stamp = number, stamp
-        arrivals.frames += 1
-        events: list[Event] = [FrameArrived(camera, stamp, packet)]
-        if camera not in self._frame_ids:
+        if camera not in self._known:
             self._control[Type.ASK, camera] = Record(Type.ASK, camera)
-        return events
+        return [FrameArrived(camera, stamp, packet, frame)]
 
-    def _controlled(self, record: Record, now: float) -> list[Event]:
+    def _recorded(self, record: Record) -> list[Event]:
+        """What one record says: where it says nothing that can be, those beside it still count."""
+        try:
+            return self._controlled(record)
+        except DatagramError:
+            self.counters.malformed += 1
+            return []
+
+    def _controlled(self, record: Record) -> list[Event]:
         camera, body = record.camera, record.body
         if camera not in self.arrivals:
             raise DatagramError(f"camera {camera}: this side serves {len(self.arrivals)}")
         if record.type is Type.ACKNOWLEDGE and len(body) == 3 and body[2] <= 1:
             return [Acknowledged(camera, int.from_bytes(body[:2], "big"), bool(body[2]))]
-        if record.type is Type.REQUEST and len(body) > 1:
-            request = Request.parse(body[1:])
-            self._control[Type.CONFIRM, camera] = Record(Type.CONFIRM, camera, body[:1])
-            if self._answered.get(camera) == body[0]:
-                return []  # a repetition, because the confirmation was lost
-            self._answered[camera] = body[0]
-            return [Requested(camera, request)]
-        if record.type is Type.CONFIRM and len(body) == 1:
-            pending = self._requests.get(camera)
-            if pending is not None and pending.record.body[:1] == body:
-                del self._requests[camera]
+        if record.type is Type.REQUEST and len(body) > NAME_BYTES:
+            request, name = Request.parse(body[NAME_BYTES:]), body[:NAME_BYTES]
+            new = self._answering[camera].new(name)
+            if new is None:
+                return []
+            self._control[Type.CONFIRM, camera] = Record(Type.CONFIRM, camera, name)
+            return [Requested(camera, request)] if new else []
+        if record.type is Type.CONFIRM and len(body) == NAME_BYTES:
+            self._asking[camera].confirmed(body)
             return []
         if record.type is Type.ABOUT:
-            self._frame_ids[camera] = frame_id = body.decode("utf-8", "replace")
+            self._known.add(camera)
             self._control.pop((Type.ASK, camera), None)
-            return [AboutCamera(camera, frame_id)]
+            return [AboutCamera(camera, body.decode("utf-8", "replace"))]
         if record.type is Type.ASK and not body:
             if camera in self._frame_ids:
                 self._tell(camera)
@@ -299,15 +273,30 @@ class Endpoint:
         """The largest body of a control record."""
         return min(MAX_BODY, self._room - CONTROL_BYTES - RECORD_BYTES)
 
+    def _pieces(self, camera: int, stamp: Stamp, packet: bytes) -> Sequence[bytes]:
+        """The datagrams of a frame that is begun now: a gap in the numbers is a loss, not a frame that was replaced."""
+        number = self._numbers[camera]
+        self._numbers[camera] = (number + 1) & 0xFF
+        body = frame_body(camera, number, stamp, packet)
+        if 2 + len(body) <= self._room:
+            return [head(Kind.FRAME, camera) + bytes([number]) + body]
+        start = head(Kind.PART, camera) + bytes([number])
+        return [start + bytes([mark]) + piece for mark, piece in cut(body, self._room - 3)]
+
     def _tell(self, camera: int) -> None:
         frame_id = self._frame_ids[camera].encode("utf-8", "replace")[: self._body_room]
+        frame_id = frame_id.decode("utf-8", "ignore").encode()  # no half of a letter at the end
         self._control[Type.ABOUT, camera] = Record(Type.ABOUT, camera, frame_id)
 
     def _due_records(self, now: float) -> list[Record]:
         """Control records that are due, as many as one datagram holds."""
         room = self._room - CONTROL_BYTES
         records = []
-        due = [pending.record for pending in self._requests.values() if pending.due <= now]
+        due = [
+            Record(Type.REQUEST, camera, asking.body)
+            for camera, asking in self._asking.items()
+            if asking.body and asking.due <= now
+        ]
         for record in [*due, *self._control.values()]:
             size = RECORD_BYTES + len(record.body)
             if size <= room:
@@ -318,20 +307,16 @@ class Endpoint:
     def _mark_sent(self, records: list[Record], now: float) -> None:
         for record in records:
             if record.type is Type.REQUEST:
-                pending = self._requests[record.camera]
-                pending.tries += 1
-                pending.due = now + REPEAT_REQUEST_S
-                if pending.tries >= REQUEST_TRIES:
-                    del self._requests[record.camera]
-                    self.counters.unconfirmed += 1
+                self._asking[record.camera].sent(now)
             else:
                 self._control.pop((record.type, record.camera), None)
 
-    def _close(self, body: bytes) -> bytes:
-        return self._seal.seal(body) if self._seal else body
+    def _sealed(self, body: bytes) -> bytes:
+        return self._channel.seal(body) if self._channel else body
 
-    def _pay(self, datagram: bytes, now: float) -> None:
+    def _paid(self, datagram: bytes, now: float) -> bytes:
         cost = self._cost(datagram)
         self.bucket.spend(8 * cost, now)
         self.counters.sent_bytes += cost
         self.counters.sent_datagrams += 1
+        return datagram

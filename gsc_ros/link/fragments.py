@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 MAX_PIECES = 128
 INCOMPLETE = 4  # frames of one camera that may be under way at once
+MAX_HELD = 1 << 20  # bytes of one camera
 _LAST = 0x80
 
 
@@ -14,14 +15,20 @@ class FragmentError(ValueError):
     """A frame that cannot be cut, or a piece that fits nowhere."""
 
 
+def pieces_needed(size: int, room: int) -> int:
+    """How many pieces of at most ``room`` bytes a body of ``size`` bytes takes; raises FragmentError."""
+    if room < 1 or size > MAX_PIECES * room:
+        raise FragmentError(
+            f"a frame of {size} bytes in pieces of {room}: at most {MAX_PIECES} pieces, allow larger datagrams"
+        )
+    return -(-size // room)
+
+
 def cut(body: bytes, room: int) -> list[tuple[int, bytes]]:
     """``body`` in pieces of at most ``room`` bytes, each with its mark (index, and 128 on the last); raises FragmentError."""
-    if room < 1 or len(body) > MAX_PIECES * room:
-        raise FragmentError(
-            f"a frame of {len(body)} bytes in pieces of {room}: at most {MAX_PIECES} pieces, allow larger datagrams"
-        )
-    pieces = [body[at : at + room] for at in range(0, len(body), room)]
-    return [(index | (_LAST if index + 1 == len(pieces) else 0), piece) for index, piece in enumerate(pieces)]
+    count = pieces_needed(len(body), room)
+    pieces = [body[at * room : (at + 1) * room] for at in range(count)]
+    return [(index | (_LAST if index + 1 == count else 0), piece) for index, piece in enumerate(pieces)]
 
 
 class Reassembler:
@@ -29,7 +36,12 @@ class Reassembler:
 
     def __init__(self) -> None:
         self._frames: OrderedDict[int, _Partial] = OrderedDict()
-        self.abandoned = 0
+        self.abandoned = 0  # frames that were begun here and given up
+
+    @property
+    def held(self) -> int:
+        """Bytes of pieces that wait for others."""
+        return sum(partial.held for partial in self._frames.values())
 
     def add(self, number: int, mark: int, piece: bytes) -> bytes | None:
         """The whole body once its last missing piece is here; ``number`` 0..255 names the frame."""
@@ -39,18 +51,18 @@ class Reassembler:
                 del self._frames[old]
                 self.abandoned += 1
             self._frames[number] = _Partial()
-            while len(self._frames) > INCOMPLETE:
-                self._frames.popitem(last=False)
-                self.abandoned += 1
         partial = self._frames[number]
         if not partial.add(mark, piece):  # pieces of two frames under one number: the newer one counts
             self.abandoned += 1
             partial = self._frames[number] = _Partial()
             partial.add(mark, piece)
-        if not partial.complete:
-            return None
-        del self._frames[number]
-        return b"".join(partial)
+        if partial.complete:
+            del self._frames[number]
+            return b"".join(partial)
+        while len(self._frames) > INCOMPLETE or self.held > MAX_HELD:
+            self._frames.popitem(last=False)  # the one that was begun first
+            self.abandoned += 1
+        return None
 
 
 class _Partial:
@@ -59,6 +71,7 @@ class _Partial:
     def __init__(self) -> None:
         self._pieces: dict[int, bytes] = {}
         self._count: int | None = None
+        self.held = 0
 
     def add(self, mark: int, piece: bytes) -> bool:
         """False where the piece contradicts those that are here."""
@@ -70,7 +83,9 @@ class _Partial:
             return False
         if self._count is not None and index >= self._count:
             return False
-        self._pieces[index] = piece
+        if index not in self._pieces:
+            self._pieces[index] = piece
+            self.held += len(piece)
         self._count = self._count if count is None else count
         return True
 

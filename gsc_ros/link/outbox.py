@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,11 +18,10 @@ class Traffic:
 
 
 class Piece(NamedTuple):
-    """A datagram on its way out; ``last`` ends its frame."""
+    """A datagram on its way out."""
 
     camera: int
     datagram: bytes
-    last: bool
 
 
 class Outbox:
@@ -36,15 +35,15 @@ class Outbox:
         if not all(weight > 0 for weight in weights.values()):
             raise ValueError(f"weights {dict(weights)}: each has to be above 0")
         self._weights = dict(weights)
-        self._waiting: dict[int, Sequence[bytes]] = {}
+        self._waiting: dict[int, Callable[[], Sequence[bytes]]] = {}
         self._served = dict.fromkeys(weights, 0.0)  # bytes by weight: the least served camera is next
         self._started = 0.0  # that figure of the camera whose frame was begun last
         self._camera = -1  # whose frame is on its way, while there are pieces left
         self._pieces: deque[bytes] = deque()
         self.traffic = {camera: Traffic() for camera in weights}
 
-    def offer(self, camera: int, pieces: Sequence[bytes]) -> None:
-        """A new frame of ``camera``, cut into datagrams."""
+    def offer(self, camera: int, pieces: Callable[[], Sequence[bytes]]) -> None:
+        """A new frame of ``camera``; ``pieces`` makes its datagrams, one at least, when it is begun."""
         traffic = self.traffic[camera]
         traffic.offered += 1
         if camera in self._waiting:
@@ -63,13 +62,13 @@ class Outbox:
             if not self._waiting:
                 return None
             self._camera = self._next()
-            self._pieces.extend(self._waiting.pop(self._camera))
+            self._pieces.extend(self._waiting.pop(self._camera)())
             self._started = self._served[self._camera]
         piece = self._pieces.popleft()
         self._served[self._camera] += len(piece) / self._weights[self._camera]
         if not self._pieces:
             self.traffic[self._camera].sent += 1
-        return Piece(self._camera, piece, last=not self._pieces)
+        return Piece(self._camera, piece)
 
     def _next(self) -> int:
         return min(self._waiting, key=lambda camera: (self._served[camera], camera))

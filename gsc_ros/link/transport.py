@@ -12,6 +12,16 @@ class TransportError(ValueError):
 class Transport(Protocol):
     """Carries whole datagrams, or loses them."""
 
+    @property
+    def trouble(self) -> str:
+        """What is wrong with it now, in one line; empty for nothing."""
+        ...
+
+    @property
+    def peer(self) -> str:
+        """Where datagrams go, for people to read; empty while there is nobody to send to."""
+        ...
+
     def cost(self, datagram: bytes) -> int:
         """Bytes that ``datagram`` takes on the wire, with every header."""
         ...
@@ -21,7 +31,7 @@ class Transport(Protocol):
         ...
 
     def receive(self, timeout_s: float) -> bytes | None:
-        """The next datagram, waiting for it at most so long."""
+        """The next datagram, waiting for it at most so long; never raises, and never returns at once for ever."""
         ...
 
     def accepted(self) -> None:

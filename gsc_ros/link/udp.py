@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import select
 import socket
+import time
+from typing import Any
 
 from gsc_ros.link.transport import TransportError
 
@@ -42,9 +43,10 @@ class UdpTransport:
             ) from error
         self._socket.setblocking(False)
         self._fixed = peer is not None
-        self._peer = peer
+        self._peer: Any = peer
         self._headers = HEADERS_V6 if family == socket.AF_INET6 else HEADERS
         self._from: object = None
+        self.trouble = ""
 
     @property
     def port(self) -> int:
@@ -52,14 +54,26 @@ class UdpTransport:
         assert self._socket is not None
         return int(self._socket.getsockname()[1])
 
+    @property
+    def peer(self) -> str:
+        if self._peer is None:
+            return ""
+        host, port = self._peer[:2]
+        return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
     def cost(self, datagram: bytes) -> int:
         return len(datagram) + self._headers
 
     def send(self, datagram: bytes) -> None:
         if self._socket is None or self._peer is None:
             return
-        with contextlib.suppress(OSError):  # no route, a full buffer, nobody there: lost, as on any link
-            self._socket.sendto(datagram, self._peer)  # type: ignore[arg-type]
+        try:
+            self._socket.sendto(datagram, self._peer)
+            self.trouble = ""
+        except (BlockingIOError, ConnectionRefusedError):  # a full buffer, nobody there: lost, as on any link
+            pass
+        except OSError as error:
+            self.trouble = f"UDP to {self.peer}: {error.strerror or error}"
 
     def receive(self, timeout_s: float) -> bytes | None:
         if self._socket is None:
@@ -68,14 +82,16 @@ class UdpTransport:
             if not select.select([self._socket], [], [], timeout_s)[0]:
                 return None
             datagram, self._from = self._socket.recvfrom(65_535)
-        except (OSError, ValueError):  # the far port is closed, or this socket was just now
+        except (OSError, ValueError):
+            # The far port is closed, or this socket was just now, or whatever it is: next time, and not at once.
+            time.sleep(timeout_s)
             return None
         return datagram
 
     def accepted(self) -> None:
         """The last datagram was genuine: answers go where it came from."""
         if not self._fixed:
-            self._peer = self._from  # type: ignore[assignment]
+            self._peer = self._from
 
     def close(self) -> None:
         if self._socket is not None:

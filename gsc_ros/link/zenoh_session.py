@@ -37,6 +37,8 @@ class ZenohTransport:
             config.insert_json5("connect/timeout_ms", "-1")  # keep trying: the other side may start later
             config.insert_json5("connect/exit_on_failure", "false")
         other = "base" if side == "robot" else "robot"
+        self._endpoint = connect or f"whoever connects to {listen}"
+        self.trouble = ""
         self._arrived: queue.Queue[bytes] = queue.Queue(maxsize=256)
         try:
             self._session: Any = zenoh.open(config)
@@ -52,12 +54,19 @@ class ZenohTransport:
                 f"zenoh with listen {listen!r} and connect {connect!r}: {error}; endpoints look like udp/192.0.2.1:7447"
             ) from error
 
+    @property
+    def peer(self) -> str:
+        return self._endpoint
+
     def cost(self, datagram: bytes) -> int:
         return len(datagram) + HEADERS
 
     def send(self, datagram: bytes) -> None:
-        with contextlib.suppress(Exception):  # not connected: lost, as on any link
+        try:
             self._publisher.put(datagram)
+            self.trouble = ""
+        except Exception as error:  # of zenoh there are many; the datagram is lost, as on any link
+            self.trouble = f"zenoh cannot send: {' '.join(str(error).split())}"
 
     def receive(self, timeout_s: float) -> bytes | None:
         try:

@@ -10,14 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.qos import QoSProfile
 
-from gsc_ros.bitstream import BitstreamError, pack, unpack
+from gsc_ros.bitstream import pack, unpack
 from gsc_ros.frame_messages import frame_of, message_fields
 from gsc_ros.link.datagram import Stamp
-from gsc_ros.link.endpoint import AboutCamera, Acknowledged, Endpoint, Event, FrameArrived, Requested
-from gsc_ros.link.seal import Seal, SealError
+from gsc_ros.link.endpoint import Endpoint
+from gsc_ros.link.events import AboutCamera, Acknowledged, Event, FrameArrived, Requested
+from gsc_ros.link.secure_channel import SecureChannel
 from gsc_ros.link.transport import open_transport
 from gsc_ros.msg import GscAck, GscFrame, GscLink, GscRequest
 from gsc_ros.nodes.parameters import GATEWAY
@@ -36,7 +38,7 @@ class Gateway(ServedNode):
         super().__init__("gateway", GATEWAY)
         self._side: str = self.value("side")
         robot = self._side == "robot"
-        self._channels = load_profile(self.value("profile")).channels
+        channels = load_profile(self.value("profile")).channels
         weights = self.value("weights") or [1.0]
         if len(weights) not in (1, len(self.cameras)):
             raise ValueError(f"weights names {len(weights)} for {len(self.cameras)} cameras: one, or one for each")
@@ -53,12 +55,14 @@ class Gateway(ServedNode):
             mtu=self.value("mtu"),
             bits_per_second=self.value("max_bits_per_second"),
             cost=self._transport.cost,
-            seal=Seal(Path(key).expanduser(), side=self._side) if key else None,
+            channel=SecureChannel(Path(key).expanduser(), side=self._side) if key else None,
+            unpack=partial(unpack, channel_count=channels),
         )
         self._frame_ids: dict[int, str] = {}
         self._link = self.advertise(GscLink, "~/link", QoSProfile(depth=5))
         self._before = (time.monotonic(), 0, 0)
-        self._unconfirmed = 0
+        self._in_vain = 0
+        self._told = ""  # the problem that was logged last
         self.every(REPORT_S, self._report)
         newest = QoSProfile(depth=5)
         made: dict[str, list[Any]] = {"frame": [], "ack": [], "request": []}
@@ -80,11 +84,8 @@ class Gateway(ServedNode):
         )
 
     def release(self) -> None:
-        """Note what the seal has seen, and close the transport."""
-        try:
-            self._endpoint.close()
-        except SealError as error:
-            self.get_logger().error(str(error))
+        """Note what was accepted, and close the transport."""
+        self._endpoint.close()
         self._transport.close()
 
     def changed(self) -> None:
@@ -92,74 +93,102 @@ class Gateway(ServedNode):
             self._endpoint.bucket.set_rate(self.value("max_bits_per_second"), time.monotonic())
 
     def _frame(self, index: int, message: Any) -> None:
-        try:
-            packet = pack(frame_of(message))
-            stamp = Stamp(message.header.stamp.sec, message.header.stamp.nanosec)
-            with self._lock:
-                self._endpoint.offer(index, stamp, packet, frame_id=message.header.frame_id, now=time.monotonic())
-        except ValueError as error:
-            self.warn(f"{self.cameras[index]}: frame not sent: {error}")
+        packet = pack(frame_of(message))
+        stamp = Stamp(message.header.stamp.sec, message.header.stamp.nanosec)
+        with self._lock:
+            self._endpoint.offer(index, stamp, packet, frame_id=message.header.frame_id, now=time.monotonic())
 
     def _acknowledge(self, index: int, message: Any) -> None:
         with self._lock:
             self._endpoint.acknowledge(index, message.sequence, key_wanted=message.key_wanted)
 
     def _request(self, index: int, message: Any) -> None:
-        try:
-            with self._lock:
-                self._endpoint.request(index, request_of(message), time.monotonic())
-        except ValueError as error:
-            self.warn(f"{self.cameras[index]}: request not sent: {error}")
+        with self._lock:
+            self._endpoint.request(index, request_of(message), time.monotonic())
 
     def run(self) -> None:
-        """Move datagrams both ways."""
-        while not self.stopped.is_set():
-            try:
-                datagram = self._transport.receive(TICK_S)
-                now = time.monotonic()
-                events: list[Event] = []
-                with self._lock:
-                    if datagram is not None:
-                        counters = self._endpoint.counters
-                        bad = counters.rejected + counters.malformed
-                        events = self._endpoint.receive(datagram, now)
-                        if counters.rejected + counters.malformed == bad:
-                            self._transport.accepted()
-                    while (out := self._endpoint.next(now)) is not None:
-                        self._transport.send(out)
-                for event in events:
-                    self._tell(event)
-            except Exception as error:
-                # One datagram must not end the link; a counter that cannot be stored has to.
-                if not rclpy.ok():
-                    return
-                self.warn(f"{type(error).__name__}: {error}")
-                if isinstance(error, SealError):
-                    self.stopped.wait(1.0)
+        """Move datagrams both ways. One that nobody foresaw must not end the link."""
+        while not self.stopped.is_set() and self.context.ok():
+            failed = True
+            with self.guard("link"):
+                try:
+                    self._move()
+                except RCLError:
+                    if self.context.ok():  # or it ended while something was published
+                        raise
+                failed = False
+            if failed:  # and is not tried again at once
+                self.stopped.wait(TICK_S)
+
+    def _move(self) -> None:
+        datagram = self._transport.receive(TICK_S)
+        now = time.monotonic()
+        events: list[Event] = []
+        with self._lock:
+            if datagram is not None:
+                events = self._endpoint.receive(datagram, now)
+                if self._endpoint.genuine:
+                    self._transport.accepted()
+            # While there is nobody to send to, the newest of everything waits.
+            while self._transport.peer and (out := self._endpoint.next(now)) is not None:
+                self._transport.send(out)
+        for event in events:
+            self._tell(event)
 
     def _tell(self, event: Event) -> None:
         """Publish what came over the link."""
-        if isinstance(event, AboutCamera):
-            self._frame_ids[event.camera] = event.frame_id
-        elif isinstance(event, FrameArrived):
-            if self._side != "base":
-                return
-            try:
-                frame = unpack(event.packet, channel_count=self._channels)
-            except BitstreamError as error:
-                self.warn(f"{self.cameras[event.camera]}: packet dropped: {error}")
-                return
-            message = GscFrame(**message_fields(frame, array.array))
-            message.header.stamp.sec, message.header.stamp.nanosec = event.stamp.sec, event.stamp.nanosec
-            message.header.frame_id = self._frame_ids.get(event.camera, "")
-            self._publishers_of["frame"][event.camera].publish(message)
-        elif self._side != "robot":
-            return
+        if self._side == "base":
+            if isinstance(event, AboutCamera):
+                self._frame_ids[event.camera] = event.frame_id
+            elif isinstance(event, FrameArrived):
+                message = GscFrame(**message_fields(event.frame, array.array))
+                message.header.stamp.sec, message.header.stamp.nanosec = event.stamp.sec, event.stamp.nanosec
+                message.header.frame_id = self._frame_ids.get(event.camera, "")
+                self._publishers_of["frame"][event.camera].publish(message)
         elif isinstance(event, Acknowledged):
             message = GscAck(sequence=event.sequence, key_wanted=event.key_wanted)
             self._publishers_of["ack"][event.camera].publish(message)
         elif isinstance(event, Requested):
             self._publishers_of["request"][event.camera].publish(request_message(event.request))
+
+    def statuses(self) -> list[DiagnosticStatus]:
+        """Whether the link can be used, and what of the other side is known."""
+        with self._lock:
+            level, text = self._problem()
+            counters, settled = self._endpoint.counters, self._endpoint.settled
+            values = {
+                "key": {None: "none: anyone who reaches the link is believed", True: "proven by both sides",
+                        False: "not proven by both sides yet"}[settled],
+                "peer": self._transport.peer or "nobody yet",
+                "transport": self.value("transport"),
+                "received datagrams": counters.received_datagrams,
+                "rejected datagrams (key)": counters.rejected,
+                "malformed datagrams": counters.malformed,
+                "sent datagrams": counters.sent_datagrams,
+                "sent hellos": counters.sent_hellos,
+                "requests in vain": self._endpoint.in_vain,
+                "frames given up half received": sum(a.parts.abandoned for a in self._endpoint.arrivals.values()),
+            }  # fmt: skip
+        return [self.status("link", level, text or f"link to {values['peer']}", values, hardware=self._transport.peer)]
+
+    def _problem(self) -> tuple[bytes, str]:
+        """What an operator should know of the link now; an empty text while all is well."""
+        worst = self._transport.trouble or self._endpoint.complaint(time.monotonic())
+        if worst:
+            return DiagnosticStatus.ERROR, worst
+        if self._endpoint.trouble:
+            return DiagnosticStatus.WARN, self._endpoint.trouble
+        return DiagnosticStatus.OK, ""
+
+    def _tell_problem(self) -> None:
+        """Log a problem when it begins, and its end."""
+        with self._lock:
+            _, text = self._problem()
+        if text and text != self._told:
+            self.get_logger().warning(text)
+        elif self._told and not text:
+            self.get_logger().info("the link is well again")
+        self._told = text
 
     def _report(self) -> None:
         with self._lock:
@@ -167,7 +196,7 @@ class Gateway(ServedNode):
             now = time.monotonic()
             then, sent, received = self._before
             self._before = (now, counters.sent_bytes, counters.received_bytes)
-            unconfirmed, self._unconfirmed = counters.unconfirmed - self._unconfirmed, counters.unconfirmed
+            in_vain, self._in_vain = self._endpoint.in_vain - self._in_vain, self._endpoint.in_vain
             base = self._side == "base"
             message = GscLink(
                 side=self._side, bits_per_second=float(self.value("max_bits_per_second")),
@@ -182,7 +211,8 @@ class Gateway(ServedNode):
             )  # fmt: skip
         message.header.stamp = self.get_clock().now().to_msg()
         self._link.publish(message)
-        if unconfirmed:
+        self._tell_problem()
+        if in_vain:
             self.warn("a request was repeated in vain: the robot may not have it, ask again")
 
 

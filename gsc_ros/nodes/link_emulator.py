@@ -14,6 +14,7 @@ from gsc_ros.nodes.parameters import LINK_EMULATOR
 from gsc_ros.nodes.served_node import ServedNode, spin
 
 NAP_S = 0.005
+AT_ONCE = 200  # datagrams of one way before the other has its turn: a flood must not hold up what has arrived
 REPORT_S = 10.0
 
 
@@ -55,7 +56,9 @@ class LinkEmulator(ServedNode):
         """Relay."""
         while not self.stopped.is_set():
             for source, link, target in self._ways:
-                while (datagram := source.receive(0.0)) is not None:
+                for _ in range(AT_ONCE):
+                    if (datagram := source.receive(0.0)) is None:
+                        break
                     source.accepted()
                     link.send(datagram, time.monotonic())
                 for datagram in link.receive(time.monotonic()):
