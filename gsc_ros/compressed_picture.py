@@ -32,7 +32,6 @@ def decode(data: bytes, *, upright: bool, thorough: bool) -> NDArray[Any]:
     if image.dtype in (np.float32, np.float64):
         image = _of_floats(np.asarray(image))
     if image.ndim == 3:
-        # Where the three are the same, as in a grey file of 16 bits, it does not matter which comes first.
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
     return np.asarray(image)
 
@@ -44,7 +43,7 @@ def _flags(header: PictureHeader) -> int:
             if max(header.width, header.height) >= divisor * MAX_SIDE:
                 return flag
         return cv2.IMREAD_COLOR
-    return cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    return cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
 
 
 def _of_floats(values: NDArray[Any]) -> NDArray[np.uint8]:

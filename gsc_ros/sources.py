@@ -121,7 +121,9 @@ def image_folder(folder: Path, left_out: LeftOut | None = None) -> Iterator[Imag
         found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6)) or "no files"
         raise SourceError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}), but {found}")
     if hidden:
-        left_out.tell(f"{folder}: {len(hidden)} hidden files are skipped, {hidden[0].name} first")
+        left_out.tell(
+            f"{folder}: {_count(len(hidden), 'hidden file is', 'hidden files are')} skipped, {hidden[0].name} first"
+        )
     reader = ImageReader("", lambda sentence: left_out.tell(f"{folder}: {sentence}"))
 
     def frames() -> Iterator[Image]:
@@ -129,9 +131,13 @@ def image_folder(folder: Path, left_out: LeftOut | None = None) -> Iterator[Imag
             try:
                 yield read_frame(path, reader)
             except SourceError as error:
-                left_out.frame(str(folder), f": {path.name}", error)
+                left_out.frame(str(folder), f"/{path.name}", str(error).removeprefix(str(path)).lstrip(": "))
 
     return frames()
+
+
+def _count(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
 
 
 def video(name: str | int, left_out: LeftOut | None = None) -> Iterator[Image]:

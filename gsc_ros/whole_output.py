@@ -13,12 +13,16 @@ from pathlib import Path
 def whole(path: Path) -> Iterator[Path]:
     """Gives a place for a file or folder that is moved to ``path`` at the end, in place of a file that is there.
 
-    The place is on the same file system and has the same name. After an error or Ctrl-C nothing is left of it.
+    The place is on the same file system and has the same name. After an error or Ctrl-C nothing is left of it. What is no
+    file, /dev/stdout for example, is written to directly.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name[:64]}.", dir=path.parent))
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    target = path.resolve()
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name[:64]}.", dir=target.parent))
     try:
-        yield folder / path.name
-        (folder / path.name).replace(path)
+        yield folder / target.name
+        (folder / target.name).replace(target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -78,6 +78,7 @@ def new_bag(path: Path, check: Callable[[], None] | None = None) -> Iterator[New
     """Writes the folder ``path``; ``check`` may raise at the end, before it is put there."""
     from rosbags.rosbag2 import StoragePlugin, Writer
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as place:
         with Writer(place, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
             yield NewBag(writer)
