@@ -1,7 +1,13 @@
-"""Where frames come from: folders, videos, bags, cameras, and the photographs of scikit-image."""
+"""Where frames come from: folders, videos, bags, cameras, and the photographs of scikit-image.
+
+One policy for all of them: what cannot be read is left out, told and counted (:class:`gsc_ros.left_out.LeftOut`), and a
+source that gives no frame at all is an error that says what is there.
+"""
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +17,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.image_messages import read_image
+from gsc_ros.compressed_picture import decode
+from gsc_ros.image_messages import ImageMessageError, ImageReader
+from gsc_ros.left_out import LeftOut, silently
+from gsc_ros.natural_order import natural
+from gsc_ros.picture_header import PictureError
 
 Image = NDArray[np.uint8]
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"}
 PHOTOGRAPHS = ("astronaut", "coffee", "rocket", "chelsea")
 FRAMES_PER_PHOTOGRAPH = 6
+MOST_BYTES = 1 << 30  # of an image file
+MISSING_SHARE = 0.1  # of a video's frames, before it is told; headers count roughly
 
 
 class SourceError(ValueError):
@@ -42,99 +53,167 @@ class Source:
         path = self.images or self.video or self.bag
         return path.name if path else "photographs of scikit-image"
 
-    def frames(self) -> Iterator[Image]:
-        """The pictures in order, each (H,W,3) uint8 RGB; raises SourceError."""
+    def frames(self, left_out: LeftOut | None = None) -> Iterator[Image]:
+        """The pictures in order, each (H,W,3) uint8 RGB of 16 to 4096 pixels a side; raises SourceError.
+
+        What is left out is told to ``left_out``; on stderr where none is given.
+        """
+        left_out = left_out or LeftOut()
         if self.images:
-            return image_folder(self.images)
-        if self.video:
-            return video(str(self.video))
-        if self.bag:
-            return bag_images(self.bag, self.topic)
-        if self.camera is not None:
-            return video(self.camera)
-        return moving_photographs()
+            frames = image_folder(self.images, left_out)
+        elif self.video:
+            frames = video(str(self.video), left_out)
+        elif self.bag:
+            frames = bag_images(self.bag, self.topic, left_out)
+        elif self.camera is not None:
+            frames = video(self.camera, left_out)
+        else:
+            return moving_photographs()
+        return _at_least_one(frames, self.name, left_out)
+
+
+def _at_least_one(frames: Iterator[Image], name: str, left_out: LeftOut) -> Iterator[Image]:
+    count = 0
+    for frame in frames:
+        count += 1
+        yield frame
+    if not count:
+        raise SourceError(f"{name}: none of its frames can be read{left_out.summary()}")
 
 
 def read_file(path: Path) -> Image:
-    """One image file as RGB; raises SourceError."""
+    """One image file as it is, (H,W,3) uint8 RGB, upright; raises SourceError."""
+    return ImageReader("", silently).as_rgb(_read_pixels(path))
+
+
+def read_frame(path: Path, reader: ImageReader) -> Image:
+    """One image file as a frame of ``reader``'s stream; raises SourceError."""
     try:
-        image = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
+        return reader.finish(_read_pixels(path))
+    except ImageMessageError as error:
+        raise SourceError(f"{path}: {error}") from error
+
+
+def _read_pixels(path: Path) -> NDArray[Any]:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise SourceError(f"{path} is larger than {MOST_BYTES >> 20} MiB")
+        data = path.read_bytes()
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror}") from error
-    except cv2.error:
-        image = None
-    if image is None:
-        raise SourceError(f"{path} is not an image that OpenCV reads")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    try:
+        return decode(data, upright=True, thorough=True)
+    except PictureError as error:
+        raise SourceError(f"{path} is not an image that can be read: {error}") from error
 
 
-def image_folder(folder: Path) -> Iterator[Image]:
+def image_folder(folder: Path, left_out: LeftOut | None = None) -> Iterator[Image]:
+    """The images of ``folder`` in the natural order of their names: frame2 before frame10."""
+    left_out = left_out or LeftOut()
     if not folder.is_dir():
         raise SourceError(f"{folder} is not a folder")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    there = [path for path in folder.iterdir() if path.is_file()]
+    files = sorted((path for path in there if path.suffix.lower() in SUFFIXES), key=natural)
+    hidden = [path for path in files if path.name.startswith(".")]
+    files = [path for path in files if path not in set(hidden)]
     if not files:
-        raise SourceError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
-    return (read_file(path) for path in files)
-
-
-def video(name: str | int) -> Iterator[Image]:
-    capture = cv2.VideoCapture(name)
-    if not capture.isOpened():
-        raise SourceError(f"{'camera ' if isinstance(name, int) else ''}{name} cannot be opened as a video")
+        kinds = Counter(path.suffix.lower() or "without a suffix" for path in there)
+        found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6)) or "no files"
+        raise SourceError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}), but {found}")
+    if hidden:
+        left_out.tell(
+            f"{folder}: {_count(len(hidden), 'hidden file is', 'hidden files are')} skipped, {hidden[0].name} first"
+        )
+    reader = ImageReader("", lambda sentence: left_out.tell(f"{folder}: {sentence}"))
 
     def frames() -> Iterator[Image]:
+        for path in files:
+            try:
+                yield read_frame(path, reader)
+            except SourceError as error:
+                left_out.frame(str(folder), f"/{path.name}", str(error).removeprefix(str(path)).lstrip(": "))
+
+    return frames()
+
+
+def _count(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
+
+
+def video(name: str | int, left_out: LeftOut | None = None) -> Iterator[Image]:
+    """The frames of a video file, upright, or of camera number ``name``."""
+    left_out = left_out or LeftOut()
+    if isinstance(name, str) and not Path(name).is_file():
+        raise SourceError(f"{name} cannot be opened as a video: there is no such file")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # one line from us says it
+    capture = cv2.VideoCapture(name)
+    what = f"camera {name}" if isinstance(name, int) else name
+    if not capture.isOpened():
+        convert = "" if isinstance(name, int) else ": it has no pictures, is cut off, or is of a kind that OpenCV lacks"
+        raise SourceError(f"{what} cannot be opened as a video{convert}")
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+    expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    reader = ImageReader("", lambda sentence: left_out.tell(f"{what}: {sentence}"))
+
+    def frames() -> Iterator[Image]:
+        index = 0
         try:
             while True:
                 there, image = capture.read()
                 if not there:
-                    return
-                yield np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+                    break
+                try:
+                    yield reader.finish(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)))
+                except ImageMessageError as error:
+                    left_out.frame(what, f": frame {index}", error)
+                index += 1
+            if not index:
+                code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
+                codec = "".join(chr(c) if 32 <= c < 127 else "?" for c in code)
+                raise SourceError(
+                    f"{what}: no frame of it can be decoded ({codec}): "
+                    "`ffmpeg -i IN -c:v libx264 OUT.mp4` makes a video that can, if there are any"
+                )
+            if index < (1 - MISSING_SHARE) * expected:
+                left_out.tell(f"{what} ends after {index} frames, its header says {expected:.0f}")
         finally:
             capture.release()
 
     return frames()
 
 
-def open_bag(path: Path) -> Any:
-    """A rosbags reader of a rosbag2 folder (sqlite3 or MCAP) or of a single file, with GscFrame known; raises SourceError."""
+def bag_images(path: Path, topic: str | None, left_out: LeftOut | None = None) -> Iterator[Image]:
+    """The frames of ``topic``, or of the first camera in the bag ``path``."""
+    from gsc_ros.bag_types import deserialize
+    from gsc_ros.bags.cameras import cameras
+    from gsc_ros.bags.recording import Recording
+    from gsc_ros.bags.topic import BagError
+
+    left_out = left_out or LeftOut()
     try:
-        from rosbags.highlevel import AnyReader, AnyReaderError
-    except ImportError as error:
-        raise SourceError("reading bags needs rosbags: pip install 'gsc-ros[bag]'") from error
-    from gsc_ros.bag_types import typestore
-
-    try:
-        reader = AnyReader([path], default_typestore=typestore())
-        reader.open()
-    except (AnyReaderError, OSError) as error:
-        raise SourceError(f"{path} is not a rosbag2: {error}") from error
-    return reader
-
-
-def image_connections(reader: Any, topic: str | None) -> list[Any]:
-    """The connections of the image topics in a bag, or of ``topic`` alone; raises SourceError when there are none."""
-    found = [connection for connection in reader.connections if connection.msgtype in IMAGE_TYPES]
-    chosen = [connection for connection in found if topic in (None, connection.topic)]
-    if not chosen:
-        names = ", ".join(sorted(connection.topic for connection in found)) or "none"
-        raise SourceError(f"no image topic{f' {topic}' if topic else ''} in the bag; its image topics: {names}")
-    return chosen
-
-
-def bag_images(path: Path, topic: str | None) -> Iterator[Image]:
-    reader = open_bag(path)
-    try:
-        connection = image_connections(reader, topic)[0]
-    except SourceError:
-        reader.close()
-        raise
+        recording = Recording(path, left_out.tell)
+        try:
+            found = cameras(recording, topic)
+        except BaseException:
+            recording.close()
+            raise
+    except BagError as error:
+        raise SourceError(str(error)) from error
+    chosen = found.taken[0]
+    others = [one.name for one in found.taken[1:]] + [one.name for one in found.twins]
+    if others:
+        left_out.tell(f"{path}: {chosen.name} is taken; --topic takes {' or '.join(others)}")
+    reader = ImageReader(chosen.name, lambda sentence: left_out.tell(f"{chosen.name}: {sentence}"), from_disk=True)
 
     def frames() -> Iterator[Image]:
         try:
-            for chosen, _, data in reader.messages(connections=[connection]):
-                yield read_image(reader.deserialize(data, chosen.msgtype))
+            for _, nanoseconds, data in recording.messages([chosen]):
+                try:
+                    yield reader.read(deserialize(data, chosen.type))
+                except (BagError, ImageMessageError) as error:
+                    left_out.frame(chosen.name, f" at {nanoseconds / 1e9:.3f} s", error)
         finally:
-            reader.close()
+            recording.close()
 
     return frames()
 

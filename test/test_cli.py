@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -104,40 +106,51 @@ def test_profiles(capsys) -> None:
 
 
 def test_a_bag_there_and_back(tmp_path, capsys, shared_data) -> None:
-    from gsc_ros.sources import open_bag
+    from gsc_ros.bag_types import deserialize
+    from gsc_ros.bags.recording import Recording
 
     sent, shown = tmp_path / "sent", tmp_path / "shown"
     assert run(["bag", str(shared_data / "bags" / "kapture_t265_mcap"), str(sent), "--max-bytes", "200"]) == 0
     assert run(["bag", str(sent), str(shown), "--decode", "--realism", "0"]) == 0
-    reader = open_bag(shown)
-    counts = {connection.topic: connection.msgcount for connection in reader.connections}
+    recording = Recording(shown)
+    counts = {topic.name: count for topic, count in recording.topics.items()}
     stamps = {}
-    for connection, _, data in reader.messages():
-        if connection.topic.endswith("/gsc/image_raw"):
-            message = reader.deserialize(data, connection.msgtype)
-            stamps[connection.topic, message.header.stamp.sec, message.header.stamp.nanosec] = (
+    for topic, _, data in recording.messages():
+        if topic.name.endswith("/gsc/image_raw"):
+            message = deserialize(data, topic.type)
+            stamps[topic.name, message.header.stamp.sec, message.header.stamp.nanosec] = (
                 message.height,
                 message.width,
                 message.encoding,
             )
-    reader.close()
+    recording.close()
     assert len(stamps) == 6
     assert set(stamps.values()) == {(800, 848, "rgb8")}
     assert counts["/camera/gyro/sample"] == 19  # what is no picture is kept
 
 
+def test_what_a_bag_is_made_into_is_read_by_others(tmp_path, capsys, shared_data) -> None:
+    from rosbags.highlevel import AnyReader
+
+    assert run(["bag", str(shared_data / "bags" / "kapture_t265_mcap"), str(tmp_path / "sent")]) == 0
+    with AnyReader([tmp_path / "sent"]) as reader:
+        kinds = [type(reader.deserialize(data, topic.msgtype)).__name__ for topic, _, data in reader.messages()]
+    assert kinds.count("gsc_ros__msg__GscFrame") == 6
+    assert len(kinds) > 20
+
+
 @pytest.mark.slow
 def test_a_bag_painted_by_several_workers_is_the_same(tmp_path, capsys, shared_data) -> None:
-    from gsc_ros.sources import open_bag
+    from gsc_ros.bags.recording import Recording
 
     bag = str(shared_data / "bags" / "kapture_t265_mcap")
     assert run(["bag", bag, str(tmp_path / "sent"), "--max-bytes", "200", "--key-interval", "3"]) == 0
     contents = []
     for name, options in (("one", []), ("two", ["--jobs", "2"]), ("devices", ["--devices", "cpu,cpu"])):
         assert run(["bag", str(tmp_path / "sent"), str(tmp_path / name), "--decode", *options]) == 0
-        reader = open_bag(tmp_path / name)
-        contents.append([(connection.topic, stamp, bytes(data)) for connection, stamp, data in reader.messages()])
-        reader.close()
+        recording = Recording(tmp_path / name)
+        contents.append([(topic.name, stamp, bytes(data)) for topic, stamp, data in recording.messages()])
+        recording.close()
     assert contents[0] == contents[1] == contents[2]
     assert len({data for topic, _, data in contents[0] if topic.endswith("/gsc/image_raw")}) == 6
     capsys.readouterr()
@@ -145,6 +158,28 @@ def test_a_bag_painted_by_several_workers_is_the_same(tmp_path, capsys, shared_d
     assert "go with --decode" in capsys.readouterr().err
     assert run(["bag", str(tmp_path / "sent"), str(tmp_path / "more"), "--decode", "--devices", "cuda:9"]) == 1
     assert "device 'cuda:9' is not there: cpu" in capsys.readouterr().err
+
+
+def test_a_packet_is_written_whole_or_not_at_all(picture, tmp_path, capsys, monkeypatch) -> None:
+    packet = tmp_path / "view.gsc"
+    packet.write_bytes(b"an older one")
+
+    def full(self, data):
+        with self.open("wb") as file:
+            file.write(data[:10])
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert run(["encode", str(picture), str(packet)]) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert packet.read_bytes() == b"an older one"
+    assert list(tmp_path.iterdir()) == [packet]
+
+
+def test_what_is_no_file_is_written_to_directly(picture, tmp_path) -> None:
+    command = [sys.executable, "-m", "gsc_ros.cli.main", "encode", str(picture), "/dev/stdout", "--max-bytes", "99"]
+    written = subprocess.run(command, check=True, capture_output=True).stdout
+    assert 24 < len(written.split(b"/dev/stdout: ")[0]) <= 99
 
 
 def test_every_command_has_help(capsys) -> None:

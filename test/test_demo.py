@@ -47,19 +47,31 @@ def test_the_report_is_complete_and_true(demo) -> None:
 
 
 def test_the_recording_reads_back(demo) -> None:
-    from gsc_ros.bag_types import FRAME_TYPE
-    from gsc_ros.sources import open_bag
+    from gsc_ros.bag_types import FRAME_TYPE, deserialize
+    from gsc_ros.bags.recording import Recording
 
-    reader = open_bag(demo / "link.mcap")
-    kinds = {connection.topic: connection.msgtype for connection in reader.connections}
+    recording = Recording(demo / "link.mcap")
+    kinds = {topic.name: topic.type for topic in recording.topics}
     stamps: dict[str, set] = {}
-    for connection, _, data in reader.messages():
-        if connection.msgtype in (FRAME_TYPE, "sensor_msgs/msg/Image"):
-            stamp = reader.deserialize(data, connection.msgtype).header.stamp
-            stamps.setdefault(connection.topic, set()).add((stamp.sec, stamp.nanosec))
-    reader.close()
+    for topic, _, data in recording.messages():
+        if topic.type in (FRAME_TYPE, "sensor_msgs/msg/Image"):
+            stamp = deserialize(data, topic.type).header.stamp
+            stamps.setdefault(topic.name, set()).add((stamp.sec, stamp.nanosec))
+    recording.close()
     assert kinds["/camera/image_raw/gsc"] == FRAME_TYPE
     assert stamps["/camera/gsc/image_raw"] <= stamps["/camera/image_raw/gsc"] <= stamps["/camera/image_raw"]
+
+
+def test_a_bad_frame_is_told_and_the_rest_is_shown(tmp_path, capsys) -> None:
+    from bag_files import COMPRESSED, camera, compressed, jpeg, write
+
+    rows = camera(3)
+    rows.insert(1, ("/camera/image_raw/compressed", COMPRESSED, compressed(data=jpeg()[:2000])))
+    bag = write(tmp_path / "in", rows)
+    assert run(["demo", "--bag", str(bag), "--rate", "1", "--out", str(tmp_path / "out"), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["frames_sent"] == 3
+    assert captured.err.count("left out: ") == 1 and "it is cut off" in captured.err
 
 
 def test_the_pictures_are_there_and_the_page_is_self_contained(demo) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import multiprocessing
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -230,6 +231,35 @@ def test_work_that_kills_every_worker_is_told_and_what_was_measured_is_kept(phot
     rows = eval_run.run(asked, found, ["webp", "jpeg2000"], tmp_path, crew=Here(), done=lambda: None)
     assert len(rows) == 2 * len(found)
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
+
+
+def test_images_that_cannot_be_read_are_left_out_and_told(photographs, tmp_path, capsys) -> None:
+    root = tmp_path / "images"
+    shutil.copytree(photographs, root)
+    whole = next(root.iterdir()).read_bytes()
+    (root / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (root / "._hidden.png").write_bytes(b"of another system")
+    options = [
+        "--codecs",
+        "webp,jpeg",
+        "--bytes",
+        "600",
+        "--measures",
+        "psnr",
+        "--jobs",
+        "1",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    for _ in range(2):  # the second time from what is kept
+        assert run(["eval", "--root", str(root), *options]) == 0
+        captured = capsys.readouterr()
+        assert captured.err.count("left out: ") == 1 and "cut.png left out" in captured.err
+        assert captured.out.count("| 0 of 3 |") == 2
+    for path in root.glob("[!c]*.png"):
+        path.unlink()
+    assert run(["eval", "--root", str(root), *options]) == 1
+    assert "none of 1 images can be read" in capsys.readouterr().err
 
 
 def test_results_below_the_images_are_not_images(photographs, tmp_path, capsys) -> None:

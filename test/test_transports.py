@@ -11,6 +11,7 @@ import threading
 import time
 import tty
 import zlib
+from pathlib import Path
 
 import pytest
 from conftest import LIMIT_S

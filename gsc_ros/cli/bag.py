@@ -1,24 +1,35 @@
-"""``gsc bag``: camera topics of a rosbag2 to GscFrame, and back. Other topics are kept as they are."""
+"""``gsc bag``: camera topics of a rosbag2 to GscFrame, and back. Other topics are kept as they are.
+
+recording --> cameras, GscFrame topics --> begin (here, in order) --> finish (on workers) --+--> new bag
+          \\-> all other topics -------------------------------------------------------------+
+"""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from gsc_ros.cli.encode import add_settings, settings_of
 from gsc_ros.cli.errors import CommandError
 from gsc_ros.cli.workers import add_workers, crew_of
+from gsc_ros.left_out import LeftOut
 from gsc_ros.workers import Workers, device
 
+if TYPE_CHECKING:
+    from gsc_ros.bags.recording import Recording
+    from gsc_ros.bags.topic import Topic
+    from gsc_ros.bags.writing import NewBag
+    from gsc_ros.image_messages import ImageReader
+
 FRAME_TOPIC = "/image_raw/gsc"
+MOST_HELD = 64 << 20  # bytes of other topics that wait for frames, before they overtake them
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,99 +54,128 @@ def run(options: argparse.Namespace) -> None:
     settings = replace(
         settings_of(options), memory="key" if options.key_interval > 1 else "off", key_interval=options.key_interval
     )
-    from rosbags.rosbag2 import StoragePlugin, Writer
-
-    from gsc_ros.bag_types import FRAME_TYPE, typestore
-    from gsc_ros.sources import image_connections, open_bag
+    from gsc_ros.bags.cameras import cameras, messages
+    from gsc_ros.bags.recording import Recording
+    from gsc_ros.bags.writing import new_bag
 
     if options.output.exists():
         raise CommandError(f"{options.output} exists: name a folder that does not")
     if not options.decode and (options.jobs != 1 or options.devices or options.ray):
         raise CommandError("--jobs, --devices and --ray go with --decode: frames are coded one after the other")
-    reader = open_bag(options.input)
+    left_out = LeftOut()
+    recording = Recording(options.input, left_out.tell)
     try:
+        dropped: set[Topic] = set()
         if options.decode:
-            chosen = [c for c in reader.connections if c.msgtype == FRAME_TYPE and options.topic in (None, c.topic)]
-            if not chosen:
-                raise CommandError(
-                    f"no GscFrame topic{f' {options.topic}' if options.topic else ''} in {options.input}"
-                )
+            chosen = _frame_topics(recording, options.topic)
             work: _Work = _Decoding(options)
         else:
-            chosen = image_connections(reader, options.topic)
-            work = _Encoding(options.profile, settings)
-        with (
-            crew_of(options) as crew,
-            Writer(options.output, version=9, storage_plugin=StoragePlugin.MCAP) as writer,
-        ):
-            connections: dict[tuple[str, str], Any] = {}
-            failures = _Failures()
-            for nanoseconds, topic, kind, payload, types in _converted(
-                reader, {connection.topic for connection in chosen}, work, crew, failures
-            ):
-                if (topic, kind) not in connections:
-                    connections[topic, kind] = writer.add_connection(topic, kind, typestore=types or typestore())
-                writer.write(connections[topic, kind], nanoseconds, payload)
+            found = cameras(recording, options.topic)
+            for sentence in found.notes():
+                left_out.tell(sentence)
+            chosen, dropped = found.taken, set(found.twins)
+            for topic, what in found.depth.items():
+                left_out.tell(f"{topic.name} is kept as it is: {what}")
+            work = _Encoding(options.profile, settings, left_out)
+
+        def check() -> None:
+            if not work.done:
+                raise CommandError(f"none of {left_out.count} frames could be converted")
+
+        with crew_of(options) as crew, new_bag(options.output, check) as bag:
+            kept = set()
+            for topic in recording.topics:
+                if topic not in dropped and topic not in chosen:
+                    reason = bag.keep(topic)
+                    if reason is None:
+                        kept.add(topic)
+                    else:
+                        left_out.tell(f"{topic.name} ({messages(recording.topics[topic])}) is skipped: {reason}")
+            _Conversion(recording, bag, work, left_out, set(chosen), kept).run(crew)
     finally:
-        reader.close()
-    if not work.done:
-        raise CommandError(f"none of {failures.count} frames could be converted")
-    print(f"{options.output}: {work.summary()}" + (f", {failures.count} left out" if failures.count else ""))
+        recording.close()
+    print(f"{options.output}: {work.summary()}{left_out.summary()}")
 
 
-class _Failures:
-    """Frames that could not be converted: each is told, all are counted."""
+def _frame_topics(recording: Recording, wanted: str | None) -> list[Topic]:
+    from gsc_ros.bag_types import FRAME_TYPE
 
-    def __init__(self) -> None:
-        self.count = 0
+    frames = [topic for topic in recording.topics if topic.type == FRAME_TYPE and recording.topics[topic]]
+    chosen = [topic for topic in frames if wanted in (None, topic.name)]
+    if not chosen:
+        names = ", ".join(topic.name for topic in (frames or recording.topics)) or "none"
+        raise CommandError(
+            f"no GscFrame topic{f' {wanted}' if wanted else ''} in {recording.path}; its "
+            f"{'GscFrame topics' if frames else 'topics'}: {names}"
+        )
+    return chosen
 
-    def tell(self, topic: str, nanoseconds: int, error: Exception) -> None:
-        self.count += 1
-        print(f"gsc: {topic} at {nanoseconds / 1e9:.3f} s left out: {error}", file=sys.stderr)
 
+class _Conversion:
+    """The way of every message into the new bag, in the order of time.
 
-def _converted(
-    reader: Any, names: set[str], work: _Work, crew: Workers, failures: _Failures
-) -> Iterator[tuple[int, str, str, Any, Any]]:
-    """Time, topic, type, payload and type store (None: ours) of every message of the new bag, in order.
-
-    The topics ``names`` go through ``work``: its first half here, frame after frame, its second half wherever the crew is.
+    The topics ``chosen`` go through ``work``: its first half here, frame after frame, its second half wherever the crew
+    is. Those that are ``kept`` wait for the frames before them, as long as they are not too many.
     """
-    from rich.console import Console
-    from rich.progress import track
 
-    from gsc_ros.bag_types import typestore
+    def __init__(
+        self, recording: Recording, bag: NewBag, work: _Work, left_out: LeftOut, chosen: set[Topic], kept: set[Topic]
+    ) -> None:
+        self._recording, self._bag, self._work, self._left_out = recording, bag, work, left_out
+        self._chosen, self._kept = chosen, kept
+        self._waiting: deque[tuple[int, Topic, Any]] = deque()  # time, topic, and data or, of frames, the header
+        self._held = 0  # bytes in it
 
-    waiting: deque[tuple[int, Any, Any]] = deque()  # time, connection, and data or, of frames, the header
+    def run(self, crew: Workers) -> None:
+        from gsc_ros.bag_types import typestore
 
-    def frames() -> Iterator[tuple[Any, ...]]:
-        total = sum(connection.msgcount for connection in reader.connections)
-        for connection, nanoseconds, data in track(
-            reader.messages(), total=total, description="bag", console=Console(stderr=True), transient=True
-        ):
-            if connection.topic not in names:
-                waiting.append((nanoseconds, connection, data))
+        for result in crew.stream(self._work.finish, self._frames()):
+            nanoseconds, topic, header = self._waiting.popleft()
+            if isinstance(result, ValueError):
+                self._refuse(topic, nanoseconds, result)
+            else:
+                for name, kind, message in self._work.messages(topic.name, header, result):
+                    self._bag.write(name, kind, nanoseconds, typestore().serialize_cdr(message, kind))
+            self._let_go()
+
+    def _frames(self) -> Iterator[tuple[Any, ...]]:
+        from rich.console import Console
+        from rich.progress import track
+
+        from gsc_ros.bag_types import deserialize
+
+        topics = self._chosen | self._kept
+        total = sum(self._recording.topics[topic] for topic in topics)
+        console = Console(stderr=True)
+        for topic, nanoseconds, data in track(
+            self._recording.messages(topics), total=total, description="bag", console=console, transient=True,
+            disable=not console.is_terminal,
+        ):  # fmt: skip
+            if topic in self._kept:
+                if not self._waiting or self._held > MOST_HELD:
+                    self._bag.copy(topic, nanoseconds, data)
+                else:
+                    self._waiting.append((nanoseconds, topic, data))
+                    self._held += len(data)
                 continue
-            message = reader.deserialize(data, connection.msgtype)
             try:
-                item = work.begin(connection.topic, message)
+                message = deserialize(data, topic.type)
+                item = self._work.begin(topic.name, message)
             except ValueError as error:
-                failures.tell(connection.topic, nanoseconds, error)
+                self._refuse(topic, nanoseconds, error)
                 continue
-            waiting.append((nanoseconds, connection, message.header))
+            self._waiting.append((nanoseconds, topic, message.header))
             yield item
 
-    def as_they_are() -> Iterator[tuple[int, str, str, Any, Any]]:
-        while waiting and waiting[0][1].topic not in names:
-            nanoseconds, connection, data = waiting.popleft()
-            yield nanoseconds, connection.topic, connection.msgtype, data, reader.typestore
+    def _let_go(self) -> None:
+        """Write what no frame is before any more."""
+        while self._waiting and self._waiting[0][1] in self._kept:
+            nanoseconds, topic, data = self._waiting.popleft()
+            self._held -= len(data)
+            self._bag.copy(topic, nanoseconds, data)
 
-    for result in crew.stream(work.finish, frames()):
-        yield from as_they_are()
-        nanoseconds, connection, header = waiting.popleft()
-        for topic, kind, message in work.messages(connection.topic, header, result):
-            yield nanoseconds, topic, kind, typestore().serialize_cdr(message, kind), None
-    yield from as_they_are()
+    def _refuse(self, topic: Topic, nanoseconds: int, error: ValueError) -> None:
+        self._left_out.frame(topic.name, f" at {nanoseconds / 1e9:.3f} s", error)
 
 
 class _Work(Protocol):
@@ -159,9 +199,12 @@ def _as_it_is(frame: Any) -> Any:
     return frame
 
 
-def _paint(profile: str, settings: Any, topic: str, read: Any) -> tuple[Any, Any, str]:
-    """Picture, confidence and caption of a frame that was read, by a worker."""
-    result = _painter(profile, topic, device()).reconstruct(read, settings)
+def _paint(profile: str, settings: Any, topic: str, read: Any) -> tuple[Any, Any, str] | ValueError:
+    """Picture, confidence and caption of a frame that was read, by a worker; the ValueError that it was refused with."""
+    try:
+        result = _painter(profile, topic, device()).reconstruct(read, settings)
+    except ValueError as error:
+        return error
     return result.image, result.confidence, read.caption
 
 
@@ -181,21 +224,27 @@ def _painter(profile: str, topic: str, device: str) -> Any:
 class _Encoding:
     """Image and CompressedImage to GscFrame."""
 
-    def __init__(self, profile: str, settings: Any) -> None:
+    def __init__(self, profile: str, settings: Any, left_out: LeftOut) -> None:
         from gsc_ros.encoder import Encoder
 
         self._shared = Encoder.load(profile)
         settings.check(self._shared.latents)  # once, before anything is written
+        self._tell = left_out.tell
+        self._readers: dict[str, ImageReader] = {}
         self._settings = settings
         self._encoders: dict[str, Any] = {}
         self.done = 0
         self._bytes = 0
 
     def begin(self, topic: str, message: Any) -> tuple[Any, ...]:
-        from gsc_ros.image_messages import read_image
+        from gsc_ros.image_messages import ImageReader
 
-        encoder = self._encoders.setdefault(topic, self._shared.for_another_camera())
-        encoded = encoder.encode(read_image(message), self._settings)
+        if topic not in self._encoders:
+            self._encoders[topic] = self._shared.for_another_camera()
+            self._readers[topic] = ImageReader(
+                topic, lambda sentence: self._tell(f"{topic}: {sentence}"), from_disk=True
+            )
+        encoded = self._encoders[topic].encode(self._readers[topic].read(message), self._settings)
         self.done += 1
         self._bytes += len(encoded.packet)
         return (encoded.frame,)
@@ -204,12 +253,12 @@ class _Encoding:
 
     def messages(self, topic: str, header: Any, result: Any) -> Iterable[tuple[str, str, Any]]:
         from gsc_ros.bag_types import FRAME_TYPE, typestore
+        from gsc_ros.bags.cameras import camera_of
         from gsc_ros.frame_messages import message_fields
 
         kind = typestore().types[FRAME_TYPE]
         fields = message_fields(result, lambda code, values: np.array(list(values), dtype=code))
-        base = topic.removesuffix("/compressed").removesuffix("/image_raw")
-        yield base + FRAME_TOPIC, FRAME_TYPE, kind(header=header, **fields)
+        yield camera_of(topic) + FRAME_TOPIC, FRAME_TYPE, kind(header=header, **fields)
 
     def summary(self) -> str:
         return f"{self.done} frames, {self._bytes / self.done:.0f} bytes a frame"
@@ -235,7 +284,6 @@ class _Decoding:
 
         decoder = self._decoders.setdefault(topic, self._shared.for_another_camera())
         read = decoder.read(frame_of(message))
-        self.done += 1
         return self._profile, self._settings, topic, read
 
     finish = staticmethod(_paint)
@@ -246,6 +294,7 @@ class _Decoding:
         base = topic.removesuffix(FRAME_TOPIC) + "/gsc"
         image, text = typestore().types["sensor_msgs/msg/Image"], typestore().types["std_msgs/msg/String"]
         picture, confidence, caption = result
+        self.done += 1
         for name, encoding, pixels in (("image_raw", "rgb8", picture), ("confidence", "mono8", confidence)):
             height, width = pixels.shape[:2]
             filled = image(

@@ -40,12 +40,14 @@ def run(options: argparse.Namespace) -> None:
     from gsc_ros.demo.link_bag import write_mcap
     from gsc_ros.demo.report import shown_frames, summarise
     from gsc_ros.demo.run import DemoError, run_nodes
+    from gsc_ros.left_out import LeftOut, on_stderr, silently
     from gsc_ros.profiles import load_profile
 
     profile = load_profile(options.profile)
     source = source_of(options)
     if source.camera is None:
-        next(iter(source.frames()))  # a source that cannot be read is reported before anything starts
+        # A source that cannot be read is reported before anything starts; what is left out of it, by the camera.
+        next(iter(source.frames(LeftOut(silently))))
     realism = {} if options.realism is None else {"realism": float(options.realism)}
     camera = ["--rate", str(options.rate), "--frames", str(options.frames), *as_arguments(options)]
     options.out.mkdir(parents=True, exist_ok=True)
@@ -64,6 +66,9 @@ def run(options: argparse.Namespace) -> None:
             )
         except DemoError as error:
             raise CommandError(str(error)) from error
+    for line in (options.out / "logs" / "camera.log").read_text(errors="replace").splitlines():
+        if line.startswith("gsc: "):
+            on_stderr(line.removeprefix("gsc: "))
     captions = _captions(recording, options.profile)
     shown = shown_frames(recording, captions)
     if not shown:

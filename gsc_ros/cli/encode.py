@@ -55,11 +55,15 @@ def settings_of(options: argparse.Namespace):  # type: ignore[no-untyped-def]
 def run(options: argparse.Namespace) -> None:
     settings = settings_of(options)
     from gsc_ros.encoder import Encoder
-    from gsc_ros.sources import read_file
+    from gsc_ros.image_messages import ImageReader
+    from gsc_ros.left_out import on_stderr
+    from gsc_ros.sources import read_frame
+    from gsc_ros.whole_output import whole
 
-    image = read_file(options.input)
+    image = read_frame(options.input, ImageReader("", lambda sentence: on_stderr(f"{options.input}: {sentence}")))
     encoded = Encoder.load(options.profile).encode(image, settings)
-    options.output.write_bytes(encoded.packet)
+    with whole(options.output) as place:
+        place.write_bytes(encoded.packet)
     frame = encoded.frame
     figures = {
         "bytes": len(encoded.packet), "head_bytes": encoded.head_bytes, "text_bytes": len(frame.text), "channel_bytes": len(frame.channels),

@@ -68,6 +68,7 @@ def run(options: argparse.Namespace) -> None:
     from gsc_ros.evaluation.coded import Setting
     from gsc_ros.evaluation.codings import is_ours
     from gsc_ros.evaluation.datasets import pictures, spread
+    from gsc_ros.left_out import LeftOut
 
     codecs = options.codecs.split(",")
     counts = [None] if options.channels is None else _numbers(options.channels, "--channels")
@@ -86,16 +87,24 @@ def run(options: argparse.Namespace) -> None:
     if anchor not in codecs:
         raise UsageError(f"--anchor {anchor}: one of --codecs")
     options.out.mkdir(parents=True, exist_ok=True)
+    left_out = LeftOut()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with crew_of(options) as crew, Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("images", total=len(found) * len(codecs))
         rows = evaluation.run(
-            plan, found, codecs, options.out, crew=crew, done=lambda: bar.advance(task), show=options.show
+            plan,
+            found,
+            codecs,
+            options.out,
+            crew=crew,
+            done=lambda: bar.advance(task),
+            left_out=left_out,
+            show=options.show,
         )
     about = {
         "version": __version__,
         "dataset": options.dataset,
-        "images": len(found),
+        "images": len(found) - left_out.count,
         "match": options.match,
         "anchor": anchor,
     }

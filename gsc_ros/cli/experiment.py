@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from gsc_ros.cli.errors import UsageError
+from gsc_ros.cli.errors import CommandError, UsageError
 from gsc_ros.cli.source_options import add_source_options, source_of
 
 
@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> None:
     from gsc_ros.experiment.codecs import codec_names
     from gsc_ros.experiment.plan import Plan, run_all
     from gsc_ros.experiment.report import markdown, write
+    from gsc_ros.left_out import LeftOut
     from gsc_ros.link.presets import link_spec
 
     links, codecs = options.links.split(","), options.codecs.split(",")
@@ -77,8 +78,9 @@ def run(options: argparse.Namespace) -> None:
         least_rate_hz=options.least_rate, loss=options.loss, outage_s=options.outage, seed=options.seed,
         judged=options.judged, profile=options.profile, detector=options.detector,
     )  # fmt: skip
-    if len(plan.frames()) < 2:
-        raise UsageError(f"{source.name}: at least two frames are needed")
+    left_out = LeftOut()
+    if len(plan.frames(left_out)) < 2:
+        raise CommandError(f"{source.name}: at least two frames are needed{left_out.summary()}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("runs", total=len(links) * len(codecs))
@@ -86,4 +88,4 @@ def run(options: argparse.Namespace) -> None:
     command = f"gsc experiment --links {options.links} --codecs {options.codecs} --seconds {options.seconds:g} ..."
     write(options.out, runs, title=f"{source.name} over {', '.join(links)}", command=command)
     print(markdown({"link": run["link"], "codec": run["codec"], **run["figures"]} for run in runs))
-    print(f"\n{options.out}/index.html, summary.csv, frames.csv")
+    print(f"\n{options.out}/index.html, summary.csv, frames.csv{left_out.summary()}")

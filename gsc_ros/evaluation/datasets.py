@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.evaluation import hypersim_depth
-from gsc_ros.sources import SUFFIXES, read_file
+from gsc_ros.image_messages import ImageMessageError, fit, fitting_size
+from gsc_ros.natural_order import natural
+from gsc_ros.sources import SUFFIXES, SourceError, read_file
 
 Image = NDArray[np.uint8]
 CAMVID = (
@@ -62,22 +64,25 @@ class Picture:
     boxes: tuple[Box, ...] | None = None
 
     def read(self) -> Image:
-        """(H,W,3) of uint8, RGB."""
-        return self._cut(read_file(self.path))
+        """(H,W,3) of uint8, RGB, of 16 to 4096 pixels a side; raises SourceError."""
+        try:
+            return fit(self._cut(read_file(self.path)))
+        except ImageMessageError as error:
+            raise SourceError(f"{self.path}: {error}") from error
 
     def depth(self) -> NDArray[np.float32] | None:
         """Metres, (H,W), 0 where it is not known."""
         if self.depth_file is None:
             return None
         if self.depth_file.suffix == ".hdf5":
-            return self._cut(self._as_large(hypersim_depth.read(self.depth_file), self.depth_file))
-        return self._cut(self._plane(self.depth_file).astype(np.float32) / np.float32(self.per_metre))
+            return self._fitted(self._as_large(hypersim_depth.read(self.depth_file), self.depth_file))
+        return self._fitted(self._plane(self.depth_file).astype(np.float32) / np.float32(self.per_metre))
 
     def labels(self) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
         """Class numbers, (H,W), and the names of the classes."""
         if self.label_file is None:
             return None
-        return self._cut(self._plane(self.label_file).astype(np.int64)), self.classes
+        return self._fitted(self._plane(self.label_file).astype(np.int64)), self.classes
 
     def _plane(self, path: Path) -> NDArray[Any]:
         """One plane of numbers at the size of the image; of a palette its indices."""
@@ -99,6 +104,17 @@ class Picture:
             raise ValueError(f"{path} is {plane.shape[1]}x{plane.shape[0]}, its image {size[0]}x{size[1]}")
         return plane
 
+    def _fitted(self, plane: NDArray[Any]) -> NDArray[Any]:
+        """``plane`` at the size of :meth:`read`: of what is shrunk the nearest numbers, for a mean of classes is none."""
+        cut = self._cut(plane)
+        height, width = fitting_size(*cut.shape[:2])
+        if cut.shape[:2] == (height, width):
+            return cut
+        down, across = (
+            (np.arange(new) * old + old // 2) // new for new, old in zip((height, width), cut.shape[:2], strict=True)
+        )
+        return np.ascontiguousarray(cut[down][:, across])
+
     def _cut(self, plane: NDArray[Any]) -> NDArray[Any]:
         if self.crop is None:
             return plane
@@ -109,7 +125,9 @@ class Picture:
 
 
 def _below(root: Path, files: Sequence[Path], expected: str) -> list[Picture]:
-    found = sorted(path for path in files if path.suffix.lower() in SUFFIXES)
+    # What a system hides is none of the dataset's.
+    found = [path for path in files if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    found.sort(key=lambda path: (path.parent, natural(path)))
     if not found:
         raise ValueError(f"{root}: {expected}")
     return [Picture(str(path.relative_to(root)), path) for path in found]

@@ -22,6 +22,8 @@ from gsc_ros.evaluation.datasets import Picture
 from gsc_ros.evaluation.metrics import MEASURES
 from gsc_ros.evaluation.tasks import Task
 from gsc_ros.evaluation.tasks import load as load_task
+from gsc_ros.left_out import LeftOut
+from gsc_ros.sources import SourceError
 from gsc_ros.workers import WorkerDiedError, Workers, device
 
 Row = dict[str, Any]
@@ -78,10 +80,14 @@ def _task(name: str, model: Path, device: str) -> Task:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one codec made of one image: a row for each setting, and the pictures where they are to be shown."""
+    """What one codec made of one image: a row for each setting, and the pictures where they are to be shown.
+
+    ``refused`` says why there are none: the image cannot be read.
+    """
 
     rows: list[Row]
     pictures: list[Image]
+    refused: str = ""
 
 
 def measure(
@@ -89,7 +95,10 @@ def measure(
 ) -> Measured:
     """Runs on a worker. ``spent`` bytes take the place of the settings' own."""
     settings = codings.settings(codec, plan.settings)
-    image = picture.read()
+    try:
+        image = picture.read()
+    except SourceError as error:
+        return Measured([], [], refused=str(error))
     code = _coding(codec, max(setting.max_bytes for setting in settings), device())
     tasks = [_task(name, model, device()) for name, model in plan.tasks]
     originals = [task.look(image) for task in tasks]
@@ -125,12 +134,16 @@ def run(
     crew: Workers,
     done: Callable[[], None],
     show: int = 0,
+    left_out: LeftOut | None = None,
 ) -> list[Row]:
     """Every row, in the order of codecs and images; what ``out`` holds already is read from there.
 
-    Of the first ``show`` images ``out``/pictures gets sheets.
+    Of the first ``show`` images ``out``/pictures gets sheets. Images that cannot be read are told and left out; raises
+    ValueError where none can.
     """
-    shown = pictures[:show]
+    left_out = left_out or LeftOut()
+    shown = list(pictures[:show])
+    refused: set[str] = set()
     folder = out / "records"
     folder.mkdir(parents=True, exist_ok=True)
     paths = {
@@ -141,7 +154,8 @@ def run(
         missing = [
             picture
             for picture in pictures
-            if not (path := paths[codec, picture.name]).is_file() or (picture in shown and not gallery.kept(path))
+            if picture.name not in refused
+            and (not (path := paths[codec, picture.name]).is_file() or (picture in shown and not gallery.kept(path)))
         ]
         for _ in range(len(pictures) - len(missing)):
             done()
@@ -151,6 +165,11 @@ def run(
         ]
         try:
             for picture, measured in zip(missing, crew.stream(measure, work), strict=True):
+                if measured.refused:
+                    refused.add(picture.name)
+                    left_out.frame("eval", f": {picture.name}", measured.refused)
+                    done()
+                    continue
                 path = paths[codec, picture.name]
                 gallery.keep(path, measured.pictures)
                 partial = path.with_suffix(".partial")
@@ -159,8 +178,11 @@ def run(
                 done()
         except WorkerDiedError as error:
             raise ValueError(f"{error}; what was measured is kept in {out}, the same command goes on there") from error
+    pictures = [picture for picture in pictures if picture.name not in refused]
+    if not pictures:
+        raise ValueError(f"none of {len(refused)} images can be read")
     columns = [codec for codec in codecs if codec != "original"]
-    for picture in shown:
+    for picture in [picture for picture in shown if picture.name not in refused]:
         records = [paths[codec, picture.name] for codec in columns]
         gallery.sheet(picture, records, [codings.is_ours(codec) for codec in columns], out / "pictures")
     return [row for codec in codecs for p in pictures for row in json.loads(paths[codec, p.name].read_text())]

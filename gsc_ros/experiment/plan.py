@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gsc_ros.experiment.codecs import Image
+from gsc_ros.left_out import LeftOut, silently
 from gsc_ros.link.presets import link_spec
 from gsc_ros.sources import Source
 
@@ -40,10 +41,14 @@ class Plan:
     profile: str = "nano"
     detector: Path | None = None
 
-    def frames(self) -> list[Image]:
-        """The drive."""
+    def frames(self, left_out: LeftOut) -> list[Image]:
+        """The drive: all of one size, that of its first frame, for a stream has one."""
         frames: list[Image] = []
-        for frame in self.source.frames():
+        for index, frame in enumerate(self.source.frames(left_out)):
+            if frames and frame.shape != frames[0].shape:
+                sizes = " not ".join(f"{one.shape[1]}x{one.shape[0]}" for one in (frame, frames[0]))
+                left_out.frame(self.source.name, f": frame {index}", f"it is {sizes}")
+                continue
             frames.append(frame)
             if len(frames) == self.most_frames:
                 break
@@ -68,7 +73,7 @@ def run_one(plan: Plan, link: str, codec_name: str) -> dict[str, Any]:
     from gsc_ros.experiment.judge import Outage, frame_rows, summary
     from gsc_ros.experiment.simulation import fly, rate_settings
 
-    drive = plan.frames()
+    drive = plan.frames(LeftOut(silently))  # told when the plan was made
     spec = link_spec(link)
     outage = None
     if plan.outage_s:

@@ -16,7 +16,8 @@ from sensor_msgs.msg import Image
 
 from gsc_ros.cli.source_options import add_source_options, source_of
 from gsc_ros.image_messages import fill_image
-from gsc_ros.sources import Source, SourceError
+from gsc_ros.left_out import LeftOut, silently
+from gsc_ros.sources import Source
 
 WAIT_FOR_SUBSCRIBERS_S = 20.0
 
@@ -24,7 +25,7 @@ WAIT_FOR_SUBSCRIBERS_S = 20.0
 def _frames(source: Source, loop: bool) -> Iterator[NDArray[np.uint8]]:
     yield from source.frames()
     while loop:
-        yield from source.frames()
+        yield from source.frames(LeftOut(silently))  # told the first time
 
 
 def main() -> None:
@@ -55,7 +56,7 @@ def main() -> None:
             publisher.publish(fill_image(message, image, message.header))
             rclpy.spin_once(node, timeout_sec=0.0)
         time.sleep(0.5)  # let the last frame leave before the publisher goes
-    except (SourceError, ValueError) as error:
+    except ValueError as error:
         sys.exit(f"camera: {error}")
     except KeyboardInterrupt:
         pass

@@ -15,6 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
 from gsc_ros.bitstream import pack
+from gsc_ros.calibration import scaled_camera_info
 from gsc_ros.decoder import (
     Decoder,
     DecodeSettings,
@@ -24,7 +25,7 @@ from gsc_ros.decoder import (
     reconstruct_together,
 )
 from gsc_ros.frame_messages import frame_of
-from gsc_ros.image_messages import fill_image, scaled_camera_info
+from gsc_ros.image_messages import fill_image
 from gsc_ros.marking import mark_generated
 from gsc_ros.msg import GscAck, GscFrame, GscStats
 from gsc_ros.nodes.parameters import RECONSTRUCTOR

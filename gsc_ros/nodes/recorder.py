@@ -91,7 +91,11 @@ class Recorder(Node):
     def _keep(self, data: bytes, topic: str, kind: Any, slot: str) -> None:
         package, name = kind.__module__.split(".")[0], kind.__name__
         self._note(topic, f"{package}/msg/{name}", data)
-        message = deserialize_message(data, kind)
+        try:
+            message = deserialize_message(data, kind)
+        except Exception as error:  # rclpy raises what its C code had to say
+            self.get_logger().warning(f"{topic}: {len(data)} bytes are no {name}: {error}")
+            return
         stamp = message.header.stamp
         seen = self.recording.frames.setdefault((stamp.sec, stamp.nanosec), Seen())
         setattr(seen, slot, message)

@@ -1,0 +1,96 @@
+"""Which topics of a bag are cameras: those with pictures, one for each camera."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from gsc_ros.bag_types import FRAME_TYPE, IMAGE_TYPES, deserialize
+from gsc_ros.bags.recording import Recording
+from gsc_ros.bags.topic import BagError, Topic
+from gsc_ros.image_messages import depth_of
+
+NAMED = 12  # topics in one line
+LOOKED_AT = 5  # messages of a topic, until one can be read
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """The image topics of a bag.
+
+    taken   with pictures, one for each camera, in the order of the bag
+    twins   of the same camera as one that is taken
+    depth   hold distances: what they are
+    """
+
+    taken: list[Topic]
+    twins: dict[Topic, Topic]
+    depth: dict[Topic, str]
+
+    def notes(self) -> list[str]:
+        """A sentence for each topic that is passed over."""
+        return [
+            f"{twin.name} is of the same camera as {topic.name}, which is taken" for twin, topic in self.twins.items()
+        ]
+
+
+def camera_of(topic: str) -> str:
+    """The camera's name in that of a topic: /front for /front/image_raw and /front/image_raw/compressed."""
+    return topic.removesuffix("/compressed").removesuffix("/image_raw")
+
+
+def cameras(recording: Recording, wanted: str | None) -> Cameras:
+    """The image topics of ``recording``, or ``wanted`` alone; raises BagError with what is there where there is none."""
+    images = [topic for topic in recording.topics if topic.type in IMAGE_TYPES and topic.format == "cdr"]
+    filled = [topic for topic in images if recording.topics[topic]]
+    depth = {topic: reason for topic in filled if (reason := _depth(recording, topic))}
+    coloured = [topic for topic in filled if topic not in depth]
+    if wanted is not None:
+        chosen = [topic for topic in coloured if topic.name == wanted]
+        refused = [reason for topic, reason in depth.items() if topic.name == wanted]
+        if not chosen and refused:
+            raise BagError(f"{recording.path}: {wanted}: {refused[0]}; image topics: {_names(coloured)}")
+        if not chosen and wanted in [topic.name for topic in recording.topics]:
+            raise BagError(f"{recording.path}: no pictures in {wanted}; image topics: {_names(coloured)}")
+        if not chosen:
+            raise BagError(f"{recording.path}: no topic {wanted}; image topics: {_names(coloured)}")
+        return Cameras(chosen, {}, depth)
+    if not coloured:
+        raise BagError(f"{recording.path}: {_nothing(recording, depth)}")
+    taken: dict[str, Topic] = {}
+    # Of one camera the picture that has lost nothing yet.
+    for topic in sorted(coloured, key=lambda topic: topic.type != IMAGE_TYPES[0]):
+        taken.setdefault(camera_of(topic.name), topic)
+    twins = {topic: taken[camera_of(topic.name)] for topic in coloured if topic not in taken.values()}
+    return Cameras([topic for topic in coloured if topic not in twins], twins, depth)
+
+
+def _depth(recording: Recording, topic: Topic) -> str | None:
+    for _, _, data in islice(recording.messages([topic]), LOOKED_AT):
+        try:
+            return depth_of(deserialize(data, topic.type), topic.name)
+        except BagError:
+            continue
+    return None
+
+
+def _nothing(recording: Recording, depth: dict[Topic, str]) -> str:
+    """Why there are no pictures, and what there is."""
+    if depth:
+        topic, reason = next(iter(depth.items()))
+        return f"{topic.name}: {reason}; image topics with pictures: none"
+    there = [f"{topic.name} ({topic.type}, {messages(count)})" for topic, count in recording.topics.items()]
+    if len(there) > NAMED:
+        there[NAMED:] = [f"and {len(there) - NAMED} more"]
+    hint = " (--decode reads GscFrame)" if any(topic.type == FRAME_TYPE for topic in recording.topics) else ""
+    return f"no pictures in it, it has {', '.join(there) or 'no topics'}{hint}"
+
+
+def messages(count: int) -> str:
+    """How many messages, in words."""
+    return f"{count} message{'' if count == 1 else 's'}"
+
+
+def _names(topics: Sequence[Topic]) -> str:
+    return ", ".join(topic.name for topic in topics) or "none"
