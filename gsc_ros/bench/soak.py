@@ -252,7 +252,7 @@ def _parameters(
 
 def _keys(folder: Path) -> tuple[Path, Path]:
     """One key in two files, one for each side, as an operator copies it."""
-    from gsc_ros.link.seal import new_key
+    from gsc_ros.link.key_file import new_key
 
     robot, base = folder / "robot.key", folder / "base.key"
     new_key(robot)

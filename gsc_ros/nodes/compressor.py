@@ -19,7 +19,7 @@ from gsc_ros.captioners.background import BackgroundCaptioner
 from gsc_ros.encoder import MIN_BUDGET, Encoder, EncodeSettings
 from gsc_ros.entropy.text import MAX_CHARACTERS
 from gsc_ros.frame_messages import message_fields
-from gsc_ros.image_messages import read_image
+from gsc_ros.image_messages import ImageReader
 from gsc_ros.link.request import Request
 from gsc_ros.msg import GscAck, GscFrame, GscRequest, GscStats
 from gsc_ros.nodes.as_offered import AsOffered
@@ -29,6 +29,7 @@ from gsc_ros.nodes.request_messages import request_of
 from gsc_ros.nodes.served_node import spin
 from gsc_ros.nodes.stamps import nanoseconds
 from gsc_ros.nodes.worker_node import WorkerNode
+from gsc_ros.printable import printable
 from gsc_ros.rate import RateControl, RateSettings
 
 KEPT = ("max_bytes", "channels", "caption")  # of a request: what holds for the frames after it
@@ -51,14 +52,16 @@ class Compressor(WorkerNode):
         if self._captioning:
             captioner = load_captioner(shared.profile, device=self.value("device"))
             for camera, encoder in self._encoders.items():
-                encoder.captioner = BackgroundCaptioner(captioner, report=partial(self._captions, camera))
+                encoder.captioner = BackgroundCaptioner(captioner, report=partial(self._told, camera))
         self._sharper: set[str] = set()
         self._rate = RateControl(self._rate_settings(self.values))
         self._cadences = {camera: Cadence() for camera in self.cameras}
         self._next_due = dict.fromkeys(self.cameras, 0.0)
         compressed = self.value("transport") == "compressed"
+        self._readers = {}
         for camera in self.cameras:
             topic = f"{camera}/image_raw/compressed" if compressed else f"{camera}/image_raw"
+            self._readers[camera] = ImageReader(topic, partial(self._told, camera))
             AsOffered(self, CompressedImage if compressed else Image, topic, partial(self.arrived, camera))
         self._frames = {
             camera: self.advertise(GscFrame, f"{camera}/image_raw/gsc", QoSProfile(depth=10)) for camera in self.cameras
@@ -93,7 +96,7 @@ class Compressor(WorkerNode):
             if now < self._next_due[camera]:
                 return False
             self._next_due[camera] = max(now, self._next_due[camera] + 1 / rate)
-        image = read_image(message)
+        image = self._readers[camera].read(message)
         converted = time.monotonic()
         settings = self._settings(self.values, self._wishes[camera])
         if camera in self._sharper:
@@ -156,9 +159,9 @@ class Compressor(WorkerNode):
             self._sharper.add(camera)
         if request.key_frame:
             self._encoders[camera].references.ask_for_key()
-        self.get_logger().info(f"{camera}: the operator asks: {request}")
+        self.get_logger().info(printable(f"{camera}: the operator asks: {request}"))
 
-    def _captions(self, camera: str, news: str) -> None:
+    def _told(self, camera: str, news: str) -> None:
         self.warn(f"{camera}: {news}")
 
     def trouble(self, camera: str) -> str:

@@ -15,6 +15,7 @@ from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from gsc_ros.nodes.guard import Guard, reason_of
+from gsc_ros.printable import printable
 
 DIAGNOSTICS_PERIOD_S = 1.0
 
@@ -69,7 +70,7 @@ class GuardedNode(Node):
 
     def warn(self, text: str) -> None:
         """Log a warning, at most once a second."""
-        self.get_logger().warning(text, throttle_duration_sec=1.0)
+        self.get_logger().warning(printable(text), throttle_duration_sec=1.0)
 
     def statuses(self) -> Sequence[DiagnosticStatus]:
         """What /diagnostics says of this node beside what its guard refused; nodes add theirs."""
@@ -103,7 +104,7 @@ class GuardedNode(Node):
         return self.status("input", DiagnosticStatus.WARN if recent else DiagnosticStatus.OK, text, values)
 
     def _log(self, text: str) -> None:
-        self.get_logger().warning(text)
+        self.get_logger().warning(printable(text))
 
     def _incompatible(self, topic: str, other: str) -> Callable[[Any], None]:
         def log(event: Any) -> None:

@@ -9,13 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
 from gsc_ros.bitstream import pack
-from gsc_ros.calibration import scaled_camera_info
+from gsc_ros.calibration import load_calibration, scaled_camera_info
 from gsc_ros.decoder import (
     Decoder,
     DecodeSettings,
@@ -57,7 +56,7 @@ class Reconstructor(WorkerNode):
                 f"camera_info_files names {len(files)} files for {len(self.cameras)} cameras: one for each is needed"
             )
         self._calibrations = {
-            camera: yaml.safe_load(Path(name).read_text()) for camera, name in zip(self.cameras, files, strict=False)
+            camera: load_calibration(Path(name).expanduser()) for camera, name in zip(self.cameras, files, strict=False)
         }
         reliable = QoSProfile(depth=5)  # reliable publishers serve best-effort subscribers as well
         self._images = {camera: self.advertise(Image, f"{camera}/gsc/image_raw", reliable) for camera in self.cameras}
