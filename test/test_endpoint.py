@@ -487,6 +487,14 @@ class TestComplaint:
         assert words and "wrong key" in words and "\n" not in words
         assert base.complaint(30 + 120) is None  # nothing comes any more: that is another matter
 
+    def test_noise_while_a_proven_side_is_silent_is_not_called_a_wrong_key(self, tmp_path) -> None:
+        robot, base = (endpoint(channel=channel) for channel in channels(tmp_path))
+        assert self.flow(robot, base, 5) is None
+        for second in range(5, 30):
+            base.receive(b"\xff" + bytes(30), float(second))
+        words = base.complaint(30.0)
+        assert words and "silent" in words and "wrong key" not in words
+
     def test_not_introduced_yet(self, tmp_path) -> None:
         robot, base = (endpoint(channel=channel) for channel in channels(tmp_path))
         words = self.flow(robot, base, 30, back=False)

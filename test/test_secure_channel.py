@@ -634,6 +634,7 @@ def _other_key(factory) -> Path:
     return path
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_rejected(tmp_path_factory, data) -> None:
     with pytest.raises(Rejected):
