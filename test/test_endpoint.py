@@ -16,6 +16,7 @@ from gsc_ros.link.endpoint import Endpoint
 from gsc_ros.link.events import AboutCamera, Acknowledged, FrameArrived, Requested
 from gsc_ros.link.fragments import MAX_HELD
 from gsc_ros.link.key_file import new_key
+from gsc_ros.link.presets import PRESETS
 from gsc_ros.link.request import Request
 from gsc_ros.link.secure_channel import SecureChannel
 from gsc_ros.link.token_bucket import SLACK_S
@@ -486,6 +487,14 @@ class TestComplaint:
         assert words and "wrong key" in words and "\n" not in words
         assert base.complaint(30 + 120) is None  # nothing comes any more: that is another matter
 
+    def test_noise_while_a_proven_side_is_silent_is_not_called_a_wrong_key(self, tmp_path) -> None:
+        robot, base = (endpoint(channel=channel) for channel in channels(tmp_path))
+        assert self.flow(robot, base, 5) is None
+        for second in range(5, 30):
+            base.receive(b"\xff" + bytes(30), float(second))
+        words = base.complaint(30.0)
+        assert words and "silent" in words and "wrong key" not in words
+
     def test_not_introduced_yet(self, tmp_path) -> None:
         robot, base = (endpoint(channel=channel) for channel in channels(tmp_path))
         words = self.flow(robot, base, 30, back=False)
@@ -498,3 +507,33 @@ class TestComplaint:
         assert words and "key_file" in words
         words = self.flow(endpoint(), endpoint(channel=base), 30)
         assert words and "key_file" in words
+
+
+@pytest.mark.parametrize("name", ["lora-sf7", "lora-sf10", "iridium-sbd", "hf", "lunar-relay"])
+def test_a_key_costs_hardly_more_than_its_ten_bytes_on_links_of_every_kind(tmp_path, name) -> None:
+    """Slow, late, lossy: both sides are soon settled, and hellos take less than two percent of a quarter of an hour."""
+    spec, _ = PRESETS[name]
+    both = channels(tmp_path)
+    mtu = min(spec.mtu, 1400)
+    pair = Pair(
+        endpoint(mtu=mtu, rate=spec.bits_per_second, channel=both[0]),
+        endpoint(mtu=mtu, rate=0.1 * spec.bits_per_second, channel=both[1]),
+        spec,
+    )
+    sent: dict = {}
+    offer = feed(pair.robot, sent, size=120, every=max(1.0, 3000 / spec.bits_per_second))
+    state = {"heard": 0}
+
+    def talk(now: float) -> None:
+        offer(now)
+        if len(pair.at_base) > state["heard"]:
+            state["heard"] = len(pair.at_base)
+            pair.base.acknowledge(0, state["heard"])
+
+    pair.run(900, talk, step=0.1)
+    assert pair.robot.settled
+    assert pair.base.settled
+    assert len(pair.frames()) > 0.6 * len(sent)
+    assert all(sent[frame.stamp.nanosec] == frame.packet for frame in pair.frames())
+    assert 8 * 59 * pair.robot.counters.sent_hellos < 0.02 * 900 * spec.bits_per_second
+    assert 8 * 59 * pair.base.counters.sent_hellos < 0.02 * 900 * spec.bits_per_second

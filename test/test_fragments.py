@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.link.fragments import MAX_HELD, FragmentError, Reassembler, cut
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=900), st.integers(8, 200), st.randoms(use_true_random=False))
 def test_pieces_in_any_order_and_twice_give_the_body(body, room, rng) -> None:
     pieces = cut(body, room)
@@ -23,6 +24,7 @@ def test_pieces_in_any_order_and_twice_give_the_body(body, room, rng) -> None:
     assert all(again == body for again in whole)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.floats(0, 0.6))
 def test_a_lost_piece_costs_its_own_frame_and_no_other(seed, loss) -> None:
     rng = random.Random(seed)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsc_ros.link.replay_window import WINDOW, ReplayWindow
 
 
+@settings(deadline=None)
 @given(
     st.integers(-1, 300),
     st.lists(st.integers(0, 1500), max_size=200),

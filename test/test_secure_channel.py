@@ -230,6 +230,17 @@ def test_a_side_that_is_not_heard_is_asked_seldom(key) -> None:
     assert len(wire.base.accepted) > 3600
 
 
+def test_a_base_with_an_address_asks_at_once_what_it_cannot_decipher(key) -> None:
+    wire = Wire(key)
+    wire.run(10)
+    wire.base.crash()
+    wire.base.knows = True
+    wire.run(2, base=False)
+    count = len(wire.base.accepted)
+    wire.run(3, base=False)
+    assert len(wire.base.accepted) == count + 3
+
+
 def test_a_receiver_that_only_listens_is_introduced_too(key) -> None:
     wire = Wire(key)
     wire.run(3, base=False)
@@ -634,6 +645,7 @@ def _other_key(factory) -> Path:
     return path
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_rejected(tmp_path_factory, data) -> None:
     with pytest.raises(Rejected):
@@ -728,11 +740,8 @@ class TestOutsider:
                 wire.base.hear(datagram, wire.now)
             wire.now += QUIET_S
         assert not set(wire.base.accepted[10:]) & set(wire.base.accepted[:10])
-        # The robot of that first life still lives, and its hellos count less than the file says it may have sent.
-        assert wire.robot.channel._sealer.boot == bytes.fromhex(image.split()[0])
-        assert wire.robot.channel._sealer._counter < int(image.split()[1]) - 5
         wire.run(4)
-        assert wire.works
+        assert wire.works  # the robot of that first life still lives
 
     def test_hellos_of_retired_boots_do_not_shut_out_a_robot_without_a_way_back(self, key) -> None:
         wire, lives = self.past(key, 8)

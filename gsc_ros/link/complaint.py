@@ -28,11 +28,13 @@ class Refusals:
         self.malformed += malformed
         self.unverified_hellos += unverified_hellos
 
-    def complaint(self, now: float) -> str | None:
-        """What an operator should know at ``now``, None while all is well."""
+    def complaint(self, now: float, *, settled: bool) -> str | None:
+        """What an operator should know at ``now``, None while all is well; ``settled``: the other side was proven."""
         if not self.rejected + self.malformed or self._last - self._first < AFTER_S or now - self._last > RECENT_S:
             return None
         start = f"everything rejected for {AFTER_S:.0f} s and more: "
+        if settled:
+            return start + "the other side is silent, and what arrives is noise or somebody else's"
         if self.hellos:
             return start + (
                 "the other side has the right key but has not answered our hello, so it is not introduced yet; "

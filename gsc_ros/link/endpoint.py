@@ -112,7 +112,7 @@ class Endpoint:
 
     def complaint(self, now: float) -> str | None:
         """Why nothing that arrives can be used, once that has lasted for ten seconds; None while all is well."""
-        return self._refusals.complaint(now)
+        return self._refusals.complaint(now, settled=bool(self.settled))
 
     def offer(self, camera: int, stamp: Stamp, packet: bytes, *, frame_id: str = "", now: float = 0.0) -> None:
         """A frame to be sent; it takes the place of one of the same camera that was not begun. Raises ValueError."""
@@ -183,6 +183,8 @@ class Endpoint:
                 if not body:
                     self.genuine = genuine
                     self._refusals.hellos += 1
+                    if self._channel.settled:
+                        self._refusals = Refusals()
                     return []
             events = self._read(body)
         except Rejected as error:

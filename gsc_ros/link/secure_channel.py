@@ -206,14 +206,12 @@ class SecureChannel:
         peer = self._unproven.get(hello.boot)
         if peer is None:
             floor = self._memory.floor(hello.boot)
-            if floor is None:
-                floor = -1
-            elif hello.counter <= floor and hello.boot != self._memory.last:
+            if floor is not None and hello.counter <= floor:
                 raise Rejected("a hello of a boot that was heard before, and has not gone on since")
             if self._previous is not None and self._previous.boot == hello.boot:
                 opener = self._previous  # two of them would accept the same twice
             else:
-                opener = self._opener(hello.boot, max(floor, hello.counter))
+                opener = self._opener(hello.boot, hello.counter)
             peer = self._unproven[hello.boot] = _Peer(opener, now)
             while len(self._unproven) > MAX_UNPROVEN:
                 self._unproven.popitem(last=False)
