@@ -61,7 +61,7 @@ def damage(data: bytes) -> str | None:
         count = min(left, head.interval) if head.interval else left
         try:
             wrong = _walk(part.replace(b"\xff\x00", b"\xff"), head, count)
-        except KeyError:
+        except (IndexError, KeyError):
             return "its tables are damaged"
         if wrong:
             return wrong

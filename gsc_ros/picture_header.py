@@ -7,6 +7,7 @@ itself can tell (lengths, end markers, checksums) is checked here too.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ from gsc_ros.jpeg_check import damage
 MAX_PIXELS = 64_000_000
 KINDS = "PNG, JPEG, WebP, TIFF, BMP and PNM"
 JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+FILL = re.compile(b"\xff+")
+# No camera writes more; going through millions of empty ones would take seconds.
+MOST_SEGMENTS, MOST_BLOCKS, PNM_HEADER_BYTES = 10_000, 100_000, 4096
+TIFF_TAGS = (256, 257, 273, 279, 324, 325)  # width, height, where strips and tiles are and how long
 TIFF_STARTS = {b"II*\0": "<", b"MM\0*": ">"}
 
 
@@ -90,16 +95,18 @@ def _read(data: bytes) -> PictureHeader | None:
 
 def _jpeg_segments(data: bytes) -> list[tuple[int, int]]:
     """Markers and places of the segments up to the first scan, that of the scan last."""
-    found, place = [], 2
-    while True:
-        if data[place] != 0xFF:
-            raise ValueError
-        while data[place] == 0xFF:
-            place += 1
+    found: list[tuple[int, int]] = []
+    place = 2
+    while len(found) < MOST_SEGMENTS:
+        fill = FILL.match(data, place)
+        if fill is None:
+            break
+        place = fill.end()
         found.append((data[place], place + 1))
         if data[place] == 0xDA:
             return found
         place += 1 + struct.unpack_from(">H", data, place + 1)[0]
+    raise ValueError
 
 
 def _read_jpeg(data: bytes) -> PictureHeader:
@@ -127,6 +134,7 @@ def _read_webp(data: bytes) -> PictureHeader | None:
 def _pnm_numbers(data: bytes) -> tuple[int, int, int, int]:
     """Width, height, largest value and where the pixels begin."""
     numbers: list[int] = []
+    data = data[:PNM_HEADER_BYTES]
     wanted = 2 if data[1:2] in b"14" else 3
     place = 2
     while len(numbers) < wanted:
@@ -141,14 +149,14 @@ def _pnm_numbers(data: bytes) -> tuple[int, int, int, int]:
 
 
 def _tiff_tags(data: bytes) -> dict[int, list[int]]:
-    """The whole numbers of the first directory."""
+    """The whole numbers of :data:`TIFF_TAGS` in the first directory."""
     order = TIFF_STARTS[data[:4]]
     place = struct.unpack_from(f"{order}I", data, 4)[0]
     tags: dict[int, list[int]] = {}
     for index in range(struct.unpack_from(f"{order}H", data, place)[0]):
         tag, kind, count = struct.unpack_from(f"{order}HHI", data, place + 2 + 12 * index)
         letter = {1: "B", 3: "H", 4: "I"}.get(kind)
-        if letter is None or count > len(data):
+        if tag not in TIFF_TAGS or letter is None or count > len(data):
             continue
         size = count * struct.calcsize(letter)
         at = place + 10 + 12 * index
@@ -159,7 +167,9 @@ def _tiff_tags(data: bytes) -> dict[int, list[int]]:
 
 def _check_png(data: bytes) -> str | None:
     place = 8
-    while place + 12 <= len(data):
+    for _ in range(MOST_BLOCKS):
+        if place + 12 > len(data):
+            break
         length = struct.unpack_from(">I", data, place)[0]
         end = place + 8 + length
         if end + 4 > len(data):

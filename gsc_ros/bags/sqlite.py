@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
+
+import numpy as np
 
 from gsc_ros.bags.topic import BagError, Topic
 
@@ -23,10 +25,12 @@ class SqliteStorage:
         self.topics: dict[int, Topic] = {}
         self._name = path.name
         self._tell = tell
+        # Row, topic and time of each message: numbers, for there may be millions.
+        self._rows, self._numbers, self._times = array("q"), array("q"), array("q")
         self._base = _connect(path)
         try:
             self._read_topics()
-            self._index, whole = self._messages()
+            whole = self._find_messages()
         except DAMAGED as error:
             self.close()
             raise BagError(f"{path} is damaged ({error}): {WAY_ON}") from error
@@ -35,23 +39,26 @@ class SqliteStorage:
             raise BagError(f"{path} has no topics that can be read: {WAY_ON}")
         if not whole:
             tell(f"{path.name} is damaged: read as far as it goes ({WAY_ON})")
-        self.counts = dict(Counter(number for _, _, number in self._index))
+        numbers, counts = np.unique(np.array(self._numbers), return_counts=True)
+        self.counts = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
     def close(self) -> None:
         self._base.close()
 
     def messages(self, wanted: set[int]) -> Iterator[tuple[int, int, bytes]]:
         lost = 0
-        for when, row, number in self._index:
+        # By time; those of one time as they were recorded.
+        for place in np.argsort(np.array(self._times), kind="stable").tolist():
+            number = self._numbers[place]
             if number in wanted:
                 try:
-                    data = self._base.execute("SELECT data FROM messages WHERE id = ?", (row,)).fetchone()
+                    data = self._base.execute("SELECT data FROM messages WHERE id = ?", (self._rows[place],)).fetchone()
                 except DAMAGED:
                     data = None
                 if data is None or not isinstance(data[0], bytes):
                     lost += 1
                 else:
-                    yield number, when, data[0]
+                    yield number, self._times[place], data[0]
         if lost:
             self._tell(f"{self._name}: {lost} damaged messages are left out")
 
@@ -71,9 +78,8 @@ class SqliteStorage:
             name, kind, form, definition = (str(value or "") for value in (name, kind, form, definition))
             self.topics[number] = Topic(name, kind, form, definition, "idl" in str(encoding), str(profiles or ""))
 
-    def _messages(self) -> tuple[list[tuple[int, int, int]], bool]:
-        """Nanoseconds, row and topic of each message that can be found, by time; whether all of them could."""
-        found: list[tuple[int, int, int]] = []
+    def _find_messages(self) -> bool:
+        """Note row, topic and nanoseconds of each message that can be found; whether all of them could."""
         last, most, whole = 0, self._last_row(), True
         leap = 1
         while True:
@@ -81,18 +87,21 @@ class SqliteStorage:
                 for row, number, when in self._base.execute(
                     "SELECT id, topic_id, timestamp FROM messages WHERE id > ? ORDER BY id", (last,)
                 ):
-                    found.append((when, row, number))
                     last, leap = row, 1
-                break
+                    if number in self.topics and isinstance(when, int):
+                        self._rows.append(row)
+                        self._numbers.append(number)
+                        self._times.append(when)
+                    else:
+                        whole = False
+                return whole
             except DAMAGED:
                 # On the other side of the damaged page it may go on.
                 whole = False
                 last += leap
                 leap *= 2
                 if last >= most:
-                    break
-        good = [entry for entry in found if entry[2] in self.topics and isinstance(entry[0], int)]
-        return sorted(good), whole and len(good) == len(found)
+                    return False
 
     def _last_row(self) -> int:
         try:
