@@ -9,7 +9,8 @@ then       with the memory flag: activity (upper two bits) | distance of the ref
            checksum, big endian
 then       channel set: varint C (the first C channels);
            with the subset flag: varint N, varint C, rank of the subset, big endian
-then       text mode not NONE: varint length, text
+then       text mode CODED or PLAIN: varint length, text
+           text mode REFERENCE: distance of the caption (1..255), and the CRC-16/XMODEM of its UTF-8, big endian
 then       channels, up to the last two bytes
 last two   CRC-16/XMODEM of everything before, big endian
 """
@@ -33,8 +34,9 @@ from gsc_ros.frame import (
     TextMode,
 )
 
-VERSION = 6
-MAX_PACKET = 65_535
+VERSION = 7
+MIN_PACKET, MAX_PACKET = 10, 65_535
+CAPTION_REFERENCE_BYTES = 3
 SIZES = (
     (0, 0),
     (160, 120), (320, 240), (640, 480), (800, 600), (1024, 768), (1280, 960), (1600, 1200),
@@ -43,6 +45,14 @@ SIZES = (
     (1920, 1200), (2048, 1536), (2448, 2048), (1242, 375), (1216, 352), (1241, 376), (848, 800), (672, 376),
     (256, 256), (512, 512), (1024, 1024), (2048, 2048), (512, 768), (480, 640), (720, 1280), (1080, 1920),
 )  # fmt: skip
+# How files begin that are given to a decoder by mistake.
+_FILES = {
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"RIFF": "WebP",
+    b"\x89MCAP": "MCAP",
+    b"SQLite format 3": "sqlite3",
+}
 
 
 class BitstreamError(ValueError):
@@ -51,7 +61,7 @@ class BitstreamError(ValueError):
 
 def pack(frame: Frame) -> bytes:
     """The packet of ``frame``; raises BitstreamError for values that the packet cannot hold."""
-    _check(frame)
+    check_frame(frame)
     ids = frame.channel_ids
     subset = ids != tuple(range(len(ids)))
     body = bytearray([VERSION << 4 | bool(frame.reference) << 3 | subset << 2 | frame.text_mode])
@@ -70,9 +80,9 @@ def pack(frame: Frame) -> bytes:
         body += rank.to_bytes(_rank_bytes(frame.channel_count, len(ids)), "big")
     else:
         body += _varint(len(ids))
-    if frame.text_mode is not TextMode.NONE:
-        body += _varint(len(frame.text)) + frame.text
-    body += frame.channels
+    if frame.text_mode in (TextMode.CODED, TextMode.PLAIN):
+        body += _varint(len(frame.text))
+    body += frame.text + frame.channels
     body += binascii.crc_hqx(body, 0).to_bytes(2, "big")
     if len(body) > MAX_PACKET:
         raise BitstreamError(f"a packet of {len(body)} bytes: at most {MAX_PACKET} are allowed")
@@ -84,14 +94,8 @@ def unpack(packet: bytes, *, channel_count: int) -> Frame:
 
     Cost is bounded by the packet's own length: nothing is allocated for what it merely claims.
     """
-    if not 10 <= len(packet) <= MAX_PACKET:
-        raise BitstreamError(f"a packet of {len(packet)} bytes: 10 to {MAX_PACKET} are allowed")
-    if packet[0] >> 4 != VERSION:
-        raise BitstreamError(f"version {packet[0] >> 4} of the bitstream: this decoder reads version {VERSION}")
-    body = bytes(packet[:-2])
-    if binascii.crc_hqx(body, 0) != int.from_bytes(packet[-2:], "big"):
-        raise BitstreamError("the checksum does not match: the packet was damaged on its way")
-    reader = _Reader(body, at=1)
+    verify(packet)
+    reader = _Reader(bytes(packet[:-2]), at=1)
     fingerprint, sequence = reader.number(2), reader.number(2)
     scale, rest = divmod(reader.number(2), 1 << 11)
     code, level = divmod(rest, 1 << 5)
@@ -117,14 +121,41 @@ def unpack(packet: bytes, *, channel_count: int) -> Frame:
             raise BitstreamError(f"{count} channels: the latent of this profile has {channel_count}")
         ids = tuple(range(count))
     mode = TextMode(packet[0] & 3)
-    text = reader.take(reader.varint()) if mode is not TextMode.NONE else b""
+    if mode is TextMode.REFERENCE:
+        text = reader.take(CAPTION_REFERENCE_BYTES)
+    else:
+        text = reader.take(reader.varint()) if mode is not TextMode.NONE else b""
     frame = Frame(
         fingerprint=fingerprint, sequence=sequence, width=width, height=height, scale=scale, level=level,
         channel_count=channel_count, channel_ids=ids, text_mode=mode, text=text, channels=reader.rest(),
         reference=reference, reference_check=check, activity=activity,
     )  # fmt: skip
-    _check(frame)
+    check_frame(frame)
     return frame
+
+
+def verify(packet: bytes) -> None:
+    """Raise BitstreamError unless ``packet`` arrived whole and is of this version; whose weights made it is another matter."""
+    version = packet[0] >> 4 if packet else 0
+    fits = MIN_PACKET <= len(packet) <= MAX_PACKET
+    if not fits or binascii.crc_hqx(packet[:-2], 0) != int.from_bytes(packet[-2:], "big"):
+        looks = next(
+            (f": it looks like a {kind} file" for magic, kind in _FILES.items() if packet.startswith(magic)), ""
+        )
+        if not fits:
+            size = f"{len(packet)}" if len(packet) <= MAX_PACKET else f"more than {MAX_PACKET}"
+            raise BitstreamError(f"not a GSC packet{looks}; {size} bytes, {MIN_PACKET} to {MAX_PACKET} are allowed")
+        if looks or version != VERSION:
+            raise BitstreamError(
+                f"not a GSC packet{looks}; one begins with its version, {VERSION}, and ends with a checksum"
+            )
+        raise BitstreamError("the checksum does not match: the packet was damaged on its way")
+    if version == 0:  # zeros have a right checksum
+        raise BitstreamError(f"not a GSC packet; one begins with its version, {VERSION}")
+    if version != VERSION:
+        raise BitstreamError(
+            f"version {version} of the bitstream: this decoder reads version {VERSION}; use the same release on both sides"
+        )
 
 
 def head_bytes(frame: Frame) -> int:
@@ -138,13 +169,21 @@ def subset_bytes(frame: Frame) -> int:
 
 
 def fingerprint_of(packet: bytes) -> int:
-    """The fingerprint that ``packet`` names; raises BitstreamError when it is too short."""
-    if len(packet) < 10:
-        raise BitstreamError(f"a packet of {len(packet)} bytes: 10 to {MAX_PACKET} are allowed")
+    """The fingerprint that ``packet`` names; raises BitstreamError for what :func:`verify` refuses."""
+    verify(packet)
     return int.from_bytes(packet[1:3], "big")
 
 
-def _check(frame: Frame) -> None:
+def caption_reference(distance: int, caption: str) -> bytes:
+    """How a frame says that its caption is ``caption``, sent in full ``distance`` sequence numbers ago, 1..255.
+
+    The checksum tells it from any other that a decoder may hold under that number, such as one from before a restart.
+    """
+    return bytes([distance]) + binascii.crc_hqx(caption.encode("utf-8", "replace"), 0).to_bytes(2, "big")
+
+
+def check_frame(frame: Frame) -> None:
+    """Raise BitstreamError for a frame that no packet can hold, wherever its fields came from."""
     ids = frame.channel_ids
     checks = (
         ("fingerprint", frame.fingerprint, 0, 0xFFFF),
@@ -159,14 +198,15 @@ def _check(frame: Frame) -> None:
         ("checksum of the reference", frame.reference_check, 0, 0xFFFF if frame.reference else 0),
         ("activity", frame.activity, 0, MAX_ACTIVITY if frame.reference else 0),
         ("length of the text", len(frame.text), 0, MAX_TEXT_BYTES),
+        ("length of the channels", len(frame.channels), 0, MAX_PACKET),
     )
     for name, value, low, high in checks:
         if not low <= value <= high:
             raise BitstreamError(f"{name} {value}: {low} to {high} are allowed")
     if any(a >= b for a, b in itertools.pairwise(ids)) or (ids and not 0 <= ids[0] <= ids[-1] < frame.channel_count):
         raise BitstreamError(f"channel ids {ids}: ascending ids below {frame.channel_count} are allowed")
-    if frame.text_mode is TextMode.REFERENCE and (len(frame.text) != 1 or frame.text == b"\0"):
-        raise BitstreamError("a caption reference is one byte, 1 to 255")
+    if frame.text_mode is TextMode.REFERENCE and (len(frame.text) != CAPTION_REFERENCE_BYTES or not frame.text[0]):
+        raise BitstreamError("a caption reference is a distance of 1 to 255 and a checksum, three bytes")
     if frame.text_mode is TextMode.NONE and frame.text:
         raise BitstreamError("text in a frame that says it has none")
     if frame.channels and not ids:

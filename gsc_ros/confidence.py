@@ -123,4 +123,4 @@ class Confidence:
             left = left_by_detail(fidelity, painted, confidence.shape)
             confidence = confidence * np.exp(-SHARPNESS * np.maximum(seen - usual, 0.0)) * left
         smooth = cv2.resize(confidence, geometry.working(latents.layout)[::-1], interpolation=cv2.INTER_LINEAR)
-        return np.rint(255 * geometry.enlarge(smooth, cv2.INTER_LINEAR).clip(0, 1)).astype(np.uint8)
+        return geometry.shown(smooth, cv2.INTER_LINEAR)

@@ -7,7 +7,6 @@ packet --> Frame --> text ------+
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,20 +15,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.bitstream import BitstreamError, fingerprint_of, unpack
+from gsc_ros.bitstream import BitstreamError, caption_reference, check_frame, fingerprint_of, unpack
 from gsc_ros.entropy.channels import Expected
 from gsc_ros.entropy.coder import CoderError
-from gsc_ros.entropy.text import TextCoder, TextError, TextTable
-from gsc_ros.frame import Frame, TextMode
-from gsc_ros.generators import Generator, Painted, Request, generate_together, load_generator
+from gsc_ros.entropy.text import MAX_CHARACTERS, TextCoder, TextError, TextTable
+from gsc_ros.frame import MAX_SIDE, REACH, Frame, TextMode
+from gsc_ros.generators import MAX_PIXELS, Generator, Painted, Request, generate_together, load_generator
 from gsc_ros.latents import load_latents
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.quantised import QuantisedLatents, Symbols
-from gsc_ros.memory import Memory, remember
+from gsc_ros.memory import Recent, Remembered, remember
 from gsc_ros.profiles import Profile, load_profile
 from gsc_ros.steady import Shown, Steadier
 
-REMEMBERED_CAPTIONS = 255
+CAPTION_REACH = 255  # sequence numbers that a caption reference can reach back
+LEAST_PIXELS = 4096  # a block of nano: no frame is painted at fewer
 
 
 class OtherProfileError(BitstreamError):
@@ -48,12 +48,22 @@ class DecodeSettings:
     realism   0: the fidelity (mean) image, no generator; 1: the sampled image; between: a blend; None: the profile's
     seed      of the noise; one seed gives one picture
     size      (width, height) of the output; None: the source's
+    max_pixels  that the generator may paint, at least 4096; a larger frame is painted smaller and enlarged, which the
+              reconstruction tells. All that the encoder codes fits the default
     """
 
     steps: int | None = None
     realism: float | None = None
     seed: int = 0
     size: tuple[int, int] | None = None
+    max_pixels: int = MAX_PIXELS
+
+    def check(self) -> None:
+        """Raise ValueError with one line on the first setting that no generator has; what it has itself it checks."""
+        if self.max_pixels < LEAST_PIXELS:
+            raise ValueError(f"max_pixels {self.max_pixels}: at least {LEAST_PIXELS} are needed")
+        if self.size is not None and not all(1 <= side <= MAX_SIDE for side in self.size):
+            raise ValueError(f"size {self.size[0]}x{self.size[1]}: 1 to {MAX_SIDE} pixels a side are allowed")
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,7 @@ class Reconstruction:
 
     image       (H,W,3) of uint8, RGB; generated, never a photograph
     confidence  (H,W) of uint8, 255 where it can be expected to look like the scene
+    notice      one line for whoever looks at it, where it was painted smaller; empty otherwise
     """
 
     image: NDArray[np.uint8]
@@ -80,6 +91,7 @@ class Reconstruction:
     message: Message
     decode_ms: float
     confidence_ms: float
+    notice: str = ""
 
 
 class Decoder:
@@ -101,8 +113,8 @@ class Decoder:
         self.latents = latents
         self._text = text
         self._generator = generator
-        self._captions: OrderedDict[int, str] = OrderedDict()
-        self._memory = Memory()
+        self._captions: Recent[str] = Recent(CAPTION_REACH)
+        self._memory: Recent[Remembered] = Recent(REACH)
         self._steadier = Steadier(latents)
         self._painted: tuple[Request, NDArray[np.uint8], NDArray[np.uint8]] | None = None
 
@@ -133,7 +145,7 @@ class Decoder:
         return self.reconstruct(self.read(self.unpack(packet)), settings)
 
     def unpack(self, packet: bytes) -> Frame:
-        """The frame in ``packet``; OtherProfileError tells other weights from damage."""
+        """The frame in ``packet``; OtherProfileError tells other weights from damage, and from what is no packet."""
         self._check_fingerprint(fingerprint_of(packet))
         return unpack(packet, channel_count=self.latents.layout.channels)
 
@@ -145,10 +157,12 @@ class Decoder:
             )
 
     def read(self, frame: Frame) -> Message:
-        """Entropy-decode both payloads; raises BitstreamError. No model runs.
+        """Entropy-decode both payloads; raises BitstreamError, wherever ``frame`` came from. No model runs.
 
-        A frame that was read can be built on by later ones.
+        A frame that was read can be built on by later ones. What reading costs is bounded: symbols of MAX_CODED_PIXELS,
+        and 1,024 characters.
         """
+        check_frame(frame)
         self._check_fingerprint(frame.fingerprint)
         if frame.level >= self.latents.levels or frame.channel_count != self.latents.layout.channels:
             raise BitstreamError(
@@ -165,7 +179,8 @@ class Decoder:
             )
         except CoderError as error:
             raise BitstreamError(str(error)) from error
-        self._memory.keep(remember(frame, symbols))
+        if self.latents.has_memory:
+            self._memory.keep(frame.sequence, remember(frame, symbols))
         shown = self._steadier.settle(frame, symbols)
         return Message(frame=frame, caption=caption, caption_lost=lost, symbols=symbols, shown=shown)
 
@@ -177,12 +192,22 @@ class Decoder:
         return reconstruct_together([(self, message)], settings)[0]
 
     def _request(self, message: Message, settings: DecodeSettings) -> Request:
-        defaults = self.profile.defaults
+        defaults, shown = self.profile.defaults, message.shown
+        # Of a frame of text alone every scale shows the same: nothing.
+        alone = not shown.values
+        geometry = shown.geometry.within(settings.max_pixels, self.latents.layout) if alone else shown.geometry
         return Request(
-            symbols=message.shown.values, level=message.shown.level, geometry=message.shown.geometry,
+            symbols=shown.values, level=shown.level, geometry=geometry, max_pixels=settings.max_pixels,
             caption=message.caption, steps=defaults["steps"] if settings.steps is None else settings.steps,
             realism=defaults["realism"] if settings.realism is None else settings.realism, seed=settings.seed,
         )  # fmt: skip
+
+    def _notice(self, request: Request) -> str:
+        canvas, layout = request.canvas(self.latents.layout), self.latents.layout
+        if canvas == request.geometry or not request.realism:  # the picture of the symbols alone is always shown whole
+            return ""
+        part = (canvas.pixels(layout) / request.geometry.pixels(layout)) ** 0.5
+        return f"painted at {part:.2f} of its size: {request.geometry.pixels(layout)} pixels, max_pixels is {request.max_pixels}"
 
     def _has_painted(self, request: Request) -> bool:
         """Whether the last picture is the one that is asked for."""
@@ -212,9 +237,12 @@ class Decoder:
         if not self.latents.has_memory:
             raise BitstreamError("a frame that builds on an earlier one: this profile's weights have no memory")
         sequence = (frame.sequence - frame.reference) & 0xFFFF
-        held = self._memory.find(sequence)
         shape = (frame.width, frame.height, frame.scale)
-        if held is None or held.check != frame.reference_check or (held.width, held.height, held.scale) != shape:
+        held = self._memory.find(
+            sequence,
+            lambda found: (found.width, found.height, found.scale) == shape and found.check == frame.reference_check,
+        )
+        if held is None:
             raise MissingReferenceError(
                 f"frame {frame.sequence} builds on frame {sequence}, which did not arrive; a key frame will follow"
             )
@@ -225,19 +253,21 @@ class Decoder:
         if frame.text_mode is TextMode.NONE:
             return "", False
         if frame.text_mode is TextMode.REFERENCE:
-            caption = self._captions.get((frame.sequence - frame.text[0]) & 0xFFFF)
-            return caption or "", caption is None
+            distance = frame.text[0]
+            known = self._captions.find(
+                (frame.sequence - distance) & 0xFFFF, lambda found: caption_reference(distance, found) == frame.text
+            )
+            return known or "", known is None
         if frame.text_mode is TextMode.PLAIN:
             try:
                 caption = frame.text.decode("utf-8")
             except UnicodeDecodeError as error:
                 raise TextError("the text is not UTF-8") from error
+            if len(caption) > MAX_CHARACTERS:
+                raise TextError(f"a text of more than {MAX_CHARACTERS} characters")
         else:
             caption = self._text.decode(frame.text)
-        self._captions[frame.sequence] = caption
-        self._captions.move_to_end(frame.sequence)
-        while len(self._captions) > REMEMBERED_CAPTIONS:
-            self._captions.popitem(last=False)
+        self._captions.keep(frame.sequence, caption)
         return caption, False
 
 
@@ -250,6 +280,7 @@ def reconstruct_together(
     reconstruction are those of all of them: that is what it waited for.
     """
     settings = settings or DecodeSettings()
+    settings.check()
     began = time.perf_counter()
     asked = [(decoder, decoder._request(message, settings)) for decoder, message in work]
     missing = [(decoder, request) for decoder, request in asked if not decoder._has_painted(request)]
@@ -262,7 +293,7 @@ def reconstruct_together(
     return [
         Reconstruction(
             image=image, confidence=confidence, message=message,
-            decode_ms=1e3 * (generated - began), confidence_ms=1e3 * (ended - generated),
+            decode_ms=1e3 * (generated - began), confidence_ms=1e3 * (ended - generated), notice=decoder._notice(request),
         )
-        for (_, message), (image, confidence) in zip(work, shown, strict=True)
+        for (_, message), (decoder, request), (image, confidence) in zip(work, asked, shown, strict=True)
     ]  # fmt: skip

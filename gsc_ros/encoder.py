@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.bitstream import pack
+from gsc_ros.bitstream import caption_reference, pack
 from gsc_ros.captioners import MODES as CAPTION_MODES
 from gsc_ros.captioners import Captioner, load_captioner, make_captioner
 from gsc_ros.choice import ChannelChooser, ChannelWish
@@ -166,13 +166,12 @@ class Encoder:
         began = time.perf_counter()
         caption = self._captioner(settings).caption(image)
         captioned = time.perf_counter()
-        key = settings.memory != "off" and self.references.key_due(self._sequence, settings.key_interval)
+        key, references = self.references.plan(self._sequence, mode=settings.memory, interval=settings.key_interval)
         mode, text = self._code_caption(caption, settings, in_full=key)
         head = Frame(
             fingerprint=self.profile.wire_fingerprint, sequence=self._sequence, width=image.shape[1], height=image.shape[0],
             scale=OWN_SIZE, level=0, channel_count=self.latents.layout.channels, channel_ids=(), text_mode=mode, text=text, channels=b"",
         )  # fmt: skip
-        references = self.references.candidates(self._sequence, mode=settings.memory, interval=settings.key_interval)
         frame, symbols = self._chooser.choose(
             image,
             head,
@@ -216,7 +215,7 @@ class Encoder:
         if not in_full and self._sent is not None and self._sent[0] == caption:
             age = (self._sequence - self._sent[1]) & 0xFFFF
             if age < settings.caption_refresh:
-                return TextMode.REFERENCE, bytes([age])
+                return TextMode.REFERENCE, caption_reference(age, caption)
         try:
             coded = self._text.encode(caption)
         except TextError as error:

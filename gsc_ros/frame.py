@@ -10,6 +10,9 @@ MAX_LEVEL = 31
 MAX_SCALE = 31
 OWN_SIZE = 4  # the scale at which a frame is coded at its own size; four steps are one octave
 MAX_CHANNELS = 1024
+MAX_CODED_PIXELS = (
+    1 << 22
+)  # of a frame with channels, in whole blocks at its scale; twice what the encoder codes at most
 MAX_TEXT_BYTES = 4096
 MAX_ACTIVITY = 3
 REACH = 63  # a frame may build on one that is at most so many sequence numbers older
@@ -21,7 +24,7 @@ class TextMode(IntEnum):
     NONE = 0
     CODED = 1  # by the caption coder of the profile
     PLAIN = 2  # as UTF-8
-    REFERENCE = 3  # the caption of an earlier frame: one byte, how many sequence numbers ago
+    REFERENCE = 3  # the caption of an earlier frame: how many sequence numbers ago, and its checksum
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from gsc_ros.bitstream import BitstreamError
 from gsc_ros.frame import Frame, TextMode
 
 SCALARS = (
@@ -38,9 +39,9 @@ def message_fields(frame: Frame, sequence: Callable[[str, Iterable[int]], Any]) 
 
 
 def frame_of(message: Any) -> Frame:
-    """The frame that a GscFrame holds; raises ValueError for a text mode that does not exist."""
+    """The frame that a GscFrame holds; raises BitstreamError for a text mode that does not exist."""
     if message.text_mode not in TextMode.__members__.values():
-        raise ValueError(f"text mode {message.text_mode}: 0 to {max(TextMode)} are defined")
+        raise BitstreamError(f"text mode {message.text_mode}: 0 to {max(TextMode)} are defined")
     scalars = {name: int(getattr(message, name)) for name in SCALARS}
     ids = tuple(int(channel) for channel in message.channel_ids)
     return Frame(

@@ -1,8 +1,8 @@
 """Memory across frames: which earlier frames both ends of the link hold, and which one a frame builds on.
 
     robot                                             base station
-    Memory.keep(every frame sent)                     Memory.keep(every frame decoded)
-    References.choose --> frame + sequence, check --> Memory.find: exactly that frame, or none
+    Recent.keep(every frame sent)                     Recent.keep(every frame decoded)
+    References.plan ----> frame + sequence, check --> Recent.find: exactly that frame, or none
               ^------------- acknowledgement <-------------'
 
 A frame that builds on another names it by its distance and by a checksum of its symbols. A base
@@ -12,10 +12,11 @@ that does not hold that very frame shows nothing rather than something else.
 from __future__ import annotations
 
 import binascii
-from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,12 @@ from numpy.typing import NDArray
 from gsc_ros.frame import REACH, Frame
 
 MODES = ("off", "acknowledged", "key")
+Item = TypeVar("Item")
+
+
+def ahead(sequence: int, of: int) -> int:
+    """By how many numbers ``sequence`` is newer, -32768..32767, in the serial arithmetic of RFC 1982."""
+    return (sequence - of + 0x8000 & 0xFFFF) - 0x8000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,21 +61,47 @@ def remember(frame: Frame, symbols: Mapping[int, NDArray[np.integer]]) -> Rememb
     )  # fmt: skip
 
 
-class Memory:
-    """The last frames of one camera, at most ``REACH`` sequence numbers back."""
+@dataclass
+class _Life(Generic[Item]):
+    """Items of a run of sequence numbers, at most ``reach`` behind the newest."""
 
-    def __init__(self) -> None:
-        self._frames: OrderedDict[int, Remembered] = OrderedDict()
+    newest: int
+    items: dict[int, Item] = field(default_factory=dict)
 
-    def keep(self, frame: Remembered) -> None:
-        """Remember ``frame``; whatever is then out of reach is forgotten."""
-        self._frames[frame.sequence] = frame
-        for sequence in [s for s in self._frames if (frame.sequence - s) & 0xFFFF > REACH]:
-            del self._frames[sequence]
 
-    def find(self, sequence: int) -> Remembered | None:
-        """The frame of that sequence number, if it is held."""
-        return self._frames.get(sequence)
+class Recent(Generic[Item]):
+    """What came last from one camera, by sequence number: at most ``reach`` numbers behind the newest.
+
+    An item that comes late is kept where it is within reach, and pushes out no newer one. One that is out of reach
+    may be later still, or the first of a sender that has begun anew: it begins a life of its own beside the newer
+    of those that are held. Two are held at most, so that neither a late frame nor a restart loses what the other needs.
+    """
+
+    def __init__(self, reach: int) -> None:
+        self._reach = reach
+        self._lives: list[_Life[Item]] = []  # at most two, the newer first
+
+    def __len__(self) -> int:
+        return sum(len(life.items) for life in self._lives)
+
+    def keep(self, sequence: int, item: Item) -> None:
+        """Remember ``item``, in place of any that its life has under that number."""
+        life = next((life for life in self._lives if abs(ahead(sequence, life.newest)) <= self._reach), None)
+        if life is None:
+            life = _Life(sequence)
+            self._lives[1:] = [life]
+        life.items[sequence] = item
+        if ahead(sequence, life.newest) > 0:
+            life.newest = sequence
+            for old in [s for s in life.items if ahead(s, sequence) < -self._reach]:
+                del life.items[old]
+        if ahead(self._lives[-1].newest, self._lives[0].newest) > 0:
+            self._lives.reverse()
+
+    def find(self, sequence: int, wanted: Callable[[Item], bool] = lambda item: True) -> Item | None:
+        """The newest item of that sequence number that is ``wanted``, if one is held."""
+        held = (life.items[sequence] for life in self._lives if sequence in life.items)
+        return next(filter(wanted, held), None)
 
 
 class References:
@@ -82,40 +115,46 @@ class References:
     """
 
     def __init__(self) -> None:
-        self._memory = Memory()
+        # Acknowledgements come while a frame is being coded, on another thread.
+        self._lock = threading.Lock()
+        self._memory: Recent[Remembered] = Recent(REACH)
         self._acknowledged: set[int] = set()
         self._key: int | None = None
         self._key_wanted = False
 
     def acknowledge(self, sequence: int) -> None:
         """The far side has decoded frame ``sequence``."""
-        if self._memory.find(sequence) is not None:  # else too old, or from before a restart of this side
-            self._acknowledged.add(sequence)
+        with self._lock:
+            if self._memory.find(sequence) is not None:  # else too old, or from before a restart of this side
+                self._acknowledged.add(sequence)
 
     def ask_for_key(self, about: int | None = None) -> None:
         """Let the next frame build on nothing, unless that was done since frame ``about``."""
-        if about is None or self._key is None or (about - self._key) & 0xFFFF < 0x8000:
-            self._key_wanted = True
-        if about is not None:
-            # The far side lacks a frame that it had acknowledged: it has begun anew.
-            self._acknowledged = {s for s in self._acknowledged if 0 < (s - about) & 0xFFFF < 0x8000}
+        with self._lock:
+            if about is None or self._key is None or ahead(about, self._key) >= 0:
+                self._key_wanted = True
+            if about is not None:
+                # The far side lacks a frame that it had acknowledged: it has begun anew.
+                self._acknowledged = {s for s in self._acknowledged if ahead(s, about) > 0}
 
-    def key_due(self, sequence: int, interval: int) -> bool:
-        """Whether frame ``sequence`` has to be a key frame: asked for, the first, or the interval is over."""
-        return self._key_wanted or self._key is None or (sequence - self._key) & 0xFFFF >= interval
+    def plan(self, sequence: int, *, mode: str, interval: int) -> tuple[bool, list[Remembered]]:
+        """Whether frame ``sequence`` has to be a key frame, and the frames that it may build on, the newest first.
 
-    def candidates(self, sequence: int, *, mode: str, interval: int) -> list[Remembered]:
-        """The frames that ``sequence`` may build on, the newest first; none where it is to be a key frame."""
-        if mode == "off" or self.key_due(sequence, interval):
-            return []
-        usable = self._acknowledged or ({self._key} if mode == "key" and self._key is not None else set())
-        near = sorted((sequence - s) & 0xFFFF for s in usable)
-        found = [self._memory.find((sequence - distance) & 0xFFFF) for distance in near if distance <= REACH]
-        return [frame for frame in found if frame is not None]
+        It has to be one where that was asked for, at the beginning, and once the interval is over.
+        """
+        with self._lock:
+            key = self._key_wanted or self._key is None or (sequence - self._key) & 0xFFFF >= interval
+            if mode == "off" or key:
+                return mode != "off", []
+            usable = self._acknowledged or ({self._key} if mode == "key" and self._key is not None else set())
+            near = sorted((sequence - s) & 0xFFFF for s in usable)
+            found = [self._memory.find((sequence - distance) & 0xFFFF) for distance in near if distance <= REACH]
+            return False, [frame for frame in found if frame is not None]
 
     def sent(self, frame: Remembered, *, key: bool) -> None:
         """``frame`` was sent."""
-        self._memory.keep(frame)
-        self._acknowledged = {s for s in self._acknowledged if self._memory.find(s) is not None}
-        if key:
-            self._key, self._key_wanted = frame.sequence, False
+        with self._lock:
+            self._memory.keep(frame.sequence, frame)
+            self._acknowledged = {s for s in self._acknowledged if self._memory.find(s) is not None}
+            if key:
+                self._key, self._key_wanted = frame.sequence, False

@@ -80,7 +80,7 @@ def packet_fields(packet: bytes) -> dict:
             if byte < 128:
                 return value
 
-    assert packet[0] >> 4 == 6
+    assert packet[0] >> 4 == 7
     take(2)
     sequence = take(2)
     sizes = take(2)
@@ -100,7 +100,7 @@ def packet_fields(packet: bytes) -> dict:
     else:
         ids = list(range(varint()))
     mode = packet[0] & 3
-    length = varint() if mode else 0
+    length = varint() if mode in (1, 2) else mode and 3
     text = packet[at : at + length]
     channels = packet[at + length : -2]
     return {

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gsc_ros.bitstream import BitstreamError, pack
+from gsc_ros.bitstream import BitstreamError, caption_reference, pack
 from gsc_ros.decoder import Decoder, DecodeSettings, OtherProfileError, reconstruct_together
 from gsc_ros.encoder import EncodeSettings
 from gsc_ros.frame import TextMode
@@ -61,6 +61,90 @@ def test_a_frame_whose_caption_was_lost_still_decodes_and_says_so(encoder, decod
     assert late.message.caption == ""
     assert late.message.caption_lost
     assert late.image.shape == photograph.shape
+
+
+def test_a_caption_from_before_a_restart_is_never_shown_as_that_of_a_frame(encoder, decoder, photograph) -> None:
+    """The robot begins anew under the same numbers, says something else, and the frame that says it is lost."""
+    receiver = decoder.for_another_camera()
+    before, after = (encoder.for_another_camera(first_sequence=500) for _ in range(2))
+    settings = EncodeSettings(caption_mode="fixed", caption="a quiet harbour", max_bytes=300)
+    receiver.decode(before.encode(photograph, settings).packet)
+    settings = dataclasses.replace(settings, caption="a fire on deck")
+    lost, refers, *_ = (after.encode(photograph, settings) for _ in range(2))
+    message = receiver.read(receiver.unpack(refers.packet))
+    assert refers.frame.text_mode is TextMode.REFERENCE
+    assert (message.caption, message.caption_lost) == ("", True)
+    receiver.read(receiver.unpack(lost.packet))  # late, but here
+    message = receiver.read(receiver.unpack(refers.packet))
+    assert (message.caption, message.caption_lost) == ("a fire on deck", False)
+
+
+def test_captions_survive_what_comes_late_and_are_bounded(encoder, decoder, photograph) -> None:
+    frame = encoder.encode(photograph, EncodeSettings(caption_mode="fixed", caption="fog")).frame
+    receiver = decoder.for_another_camera()
+
+    def says(sequence: int, text: str) -> None:
+        plain = {"text_mode": TextMode.PLAIN, "text": text.encode(), "channel_ids": (), "channels": b""}
+        receiver.read(dataclasses.replace(frame, sequence=sequence & 0xFFFF, **plain))
+
+    for sequence in range(65_400, 65_400 + 300):
+        says(sequence, f"view {sequence}")
+    for sequence in range(60_000, 60_600):
+        says(sequence, "long ago")
+    refers = {"text_mode": TextMode.REFERENCE, "channel_ids": (), "channels": b""}
+    text = caption_reference(255, f"view {65_400 + 45}")
+    message = receiver.read(dataclasses.replace(frame, sequence=65_700 & 0xFFFF, text=text, **refers))
+    assert (message.caption, message.caption_lost) == ("view 65445", False)
+    assert len(receiver._captions) <= 512
+
+
+def test_a_plain_text_is_no_longer_than_a_coded_one(encoder, decoder, photograph) -> None:
+    frame = encoder.encode(photograph).frame
+    long = dataclasses.replace(frame, text_mode=TextMode.PLAIN, text=b"x" * 1025)
+    with pytest.raises(BitstreamError, match="more than 1024 characters"):
+        decoder.read(long)
+
+
+def test_only_an_intact_packet_blames_the_weights(encoder, decoder, photograph) -> None:
+    frame = encoder.encode(photograph, EncodeSettings(max_bytes=100)).frame
+    other = pack(dataclasses.replace(frame, fingerprint=frame.fingerprint ^ 1))
+    with pytest.raises(OtherProfileError):
+        decoder.unpack(other)
+    for broken, words in (
+        (other[:-1] + bytes([other[-1] ^ 1]), "damaged on its way"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "not a GSC packet: it looks like a PNG file"),
+        (b"\xff\xd8\xff\xe0" + bytes(100), "JPEG"),
+        (b"hello, this is no packet", "not a GSC packet"),
+    ):
+        with pytest.raises(BitstreamError, match=words) as caught:
+            decoder.unpack(broken)
+        assert not isinstance(caught.value, OtherProfileError)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"channel_ids": (3, 25)}, {"channel_ids": (-1,)}, {"scale": 200}, {"level": -1}, {"width": 0}, {"height": 1 << 31},
+        {"text_mode": TextMode.REFERENCE, "text": b""}, {"reference": 200}, {"sequence": 70_000}, {"activity": 9},
+    ],
+)  # fmt: skip
+def test_a_frame_that_never_was_a_packet_is_checked_like_one(encoder, decoder, photograph, changes) -> None:
+    frame = dataclasses.replace(encoder.encode(photograph).frame, **changes)
+    with pytest.raises(BitstreamError):
+        decoder.for_another_camera().read(frame)
+
+
+def test_a_late_frame_takes_no_reference_from_newer_ones(encoder, decoder, photograph) -> None:
+    """A frame of long ago comes between two of which the second builds on the first."""
+    small = np.ascontiguousarray(photograph[::4, ::4])
+    late = encoder.for_another_camera(first_sequence=100).encode(small)
+    sender, receiver = encoder.for_another_camera(first_sequence=500), decoder.for_another_camera()
+    settings = EncodeSettings(level=6, memory="key")
+    receiver.read(receiver.unpack(sender.encode(small, settings).packet))
+    receiver.read(receiver.unpack(late.packet))
+    second = sender.encode(small, settings)
+    assert second.frame.reference
+    assert receiver.read(receiver.unpack(second.packet)).symbols
 
 
 def test_a_chosen_output_size(encoder, decoder, photograph) -> None:

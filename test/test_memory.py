@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gsc_ros.decoder import DecodeSettings, MissingReferenceError
 from gsc_ros.encoder import EncodeError, EncodeSettings
-from gsc_ros.memory import REACH, Memory, References, Remembered
+from gsc_ros.memory import REACH, References, Remembered
 from gsc_ros.sources import moving_photographs
 
 REALISM_0 = DecodeSettings(realism=0.0)
@@ -30,24 +30,12 @@ def test_the_checksum_tells_frames_apart() -> None:
     assert all(other.check != one.check for other in others)
 
 
-def test_memory_is_bounded_and_forgets_what_is_out_of_reach() -> None:
-    memory = Memory()
-    for sequence in range(65_500, 65_500 + 500):
-        memory.keep(remembered(sequence & 0xFFFF))
-        assert len(memory._frames) <= REACH + 1
-    newest = (65_500 + 499) & 0xFFFF
-    assert memory.find(newest - REACH) is not None
-    assert memory.find(newest - REACH - 1) is None
-    memory.keep(remembered(30_000))  # the other side started anew
-    assert len(memory._frames) == 1
-
-
 def test_only_what_was_acknowledged_is_built_on() -> None:
     references = References()
     ask = {"mode": "acknowledged", "interval": 60}
 
     def offered(sequence: int, **changes) -> list[int]:
-        return [frame.sequence for frame in references.candidates(sequence, **ask | changes)]
+        return [frame.sequence for frame in references.plan(sequence, **ask | changes)[1]]
 
     for sequence in range(3):
         assert offered(sequence) == []

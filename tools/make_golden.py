@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gsc_ros.bitstream import pack
+from gsc_ros.bitstream import caption_reference, pack
 from gsc_ros.decoder import Decoder
 from gsc_ros.encoder import Encoder, EncodeSettings
 from gsc_ros.frame import Frame, TextMode
@@ -22,7 +22,7 @@ def frames() -> list[Frame]:
     return [
         Frame(**common, width=640, height=480, channel_ids=tuple(range(12)), text_mode=TextMode.CODED, text=b"\x01\x02", channels=b"\xaa" * 9),
         Frame(**common, width=999, height=4096, channel_ids=(0, 7, 19), text_mode=TextMode.PLAIN, text="brücke".encode(), channels=b"\0\1"),
-        Frame(**common, width=16, height=16, channel_ids=(), text_mode=TextMode.REFERENCE, text=b"\x05", channels=b""),
+        Frame(**common, width=16, height=16, channel_ids=(), text_mode=TextMode.REFERENCE, text=caption_reference(5, "brücke"), channels=b""),
         Frame(**{**common, "channel_count": 320, "scale": 31, "level": 15}, width=1242, height=375, channel_ids=(3, 44, 45, 319), text_mode=TextMode.NONE, text=b"", channels=b"\xff" * 200),
         Frame(**{**common, "scale": 0}, width=160, height=120, channel_ids=tuple(range(20)), text_mode=TextMode.NONE, text=b"", channels=b"\x22" * 3),
         Frame(**common, width=640, height=480, channel_ids=tuple(range(9)), text_mode=TextMode.NONE, text=b"", channels=b"\x11" * 5, reference=63, reference_check=0xC0DE, activity=2),

@@ -1,12 +1,13 @@
-"""What captions cost: bits a character and milliseconds, real bytes."""
+"""What captions cost: bits a character, milliseconds, and processor time of the longest that is allowed; real bytes."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 import zlib
 from collections.abc import Sequence
 
-from gsc_ros.entropy.text import TextCoder
+from gsc_ros.entropy.text import MAX_CHARACTERS, TextCoder, TextError
 
 
 def measure(coder: TextCoder, captions: Sequence[str]) -> dict[str, float]:
@@ -33,4 +34,23 @@ def measure(coder: TextCoder, captions: Sequence[str]) -> dict[str, float]:
         "zlib_bits_per_character": 8 * zipped / plain,
         "encode_ms": 1e3 * spent / len(captions),
         "slowest_ms": 1e3 * slowest,
+        "longest_decode_cpu_ms": _decode_cpu_ms(coder, coder.encode(_longest(captions))),
+        "zero_bytes_decode_cpu_ms": _decode_cpu_ms(coder, b""),
     }
+
+
+def _longest(captions: Sequence[str]) -> str:
+    """A text as long as one may be, of ``captions`` one after the other."""
+    joined = " ".join(captions)
+    return (joined * (MAX_CHARACTERS // len(joined) + 1))[:MAX_CHARACTERS]
+
+
+def _decode_cpu_ms(coder: TextCoder, data: bytes) -> float:
+    """Processor time of decoding ``data``, text or not: the median of five."""
+    spent = []
+    for _ in range(5):
+        began = time.process_time()
+        with contextlib.suppress(TextError):
+            coder.decode(data)
+        spent.append(time.process_time() - began)
+    return 1e3 * sorted(spent)[2]

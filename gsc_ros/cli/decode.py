@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -34,7 +35,10 @@ def run(options: argparse.Namespace) -> None:
         raise UsageError(f"--steps {options.steps}: 1 to 16 are allowed")
     if options.realism is not None and not 0 <= options.realism <= 1:
         raise UsageError(f"--realism {options.realism}: 0 to 1 are allowed")
-    packet = options.input.read_bytes()
+    from gsc_ros.bitstream import MAX_PACKET
+
+    with options.input.open("rb") as file:
+        packet = file.read(MAX_PACKET + 1)  # a file by mistake may be a film
     from gsc_ros.decoder import Decoder, DecodeSettings
     from gsc_ros.marking import mark_generated
 
@@ -44,6 +48,11 @@ def run(options: argparse.Namespace) -> None:
     write_image(options.output, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if options.confidence:
         write_image(options.confidence, result.confidence)
+    if result.notice:
+        print(f"gsc decode: {result.notice}", file=sys.stderr)
+    caption = result.message.caption or (
+        "(lost: an earlier frame said it)" if result.message.caption_lost else "(none)"
+    )
     mean = float(result.confidence.mean()) / 255
     if options.json:
         print(
@@ -52,15 +61,17 @@ def run(options: argparse.Namespace) -> None:
                     "width": result.image.shape[1],
                     "height": result.image.shape[0],
                     "caption": result.message.caption,
+                    "caption_lost": result.message.caption_lost,
                     "confidence": mean,
                     "generated": True,
+                    "notice": result.notice,
                 }
             )
         )
     else:
         print(
             f"{printable(options.output)}: {result.image.shape[1]}x{result.image.shape[0]}, generated; confidence {mean:.2f}; "
-            f"caption: {printable(result.message.caption) or '(none)'}"
+            f"caption: {printable(caption)}"
         )
 
 

@@ -16,8 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    packet = options.input.read_bytes()
-    from gsc_ros.bitstream import VERSION, head_bytes, unpack
+    from gsc_ros.bitstream import MAX_PACKET, VERSION, head_bytes, unpack
     from gsc_ros.entropy.channels import ChannelCoder, ChannelTables
     from gsc_ros.entropy.text import TextCoder, TextTable
     from gsc_ros.frame import TextMode
@@ -25,6 +24,8 @@ def run(options: argparse.Namespace) -> None:
     from gsc_ros.latents.geometry import Geometry
     from gsc_ros.profiles import load_profile
 
+    with options.input.open("rb") as file:
+        packet = file.read(MAX_PACKET + 1)  # a file by mistake may be a film
     profile = load_profile(options.profile)
     layout = layout_of(profile)
     frame = unpack(packet, channel_count=layout.channels)
@@ -38,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
         "bpp": 8 * len(packet) / (frame.width * frame.height),
     }  # fmt: skip
     if frame.text_mode is TextMode.REFERENCE:
-        fields["caption"] = f"(that of {frame.text[0]} frames ago)"
+        fields["caption"] = f"(that of {frame.text[0]} frames ago, checksum {frame.text[1:].hex()})"
     elif frame.text_mode is TextMode.PLAIN:
         fields["caption"] = frame.text.decode("utf-8", "replace")
     elif frame.fingerprint == profile.wire_fingerprint:

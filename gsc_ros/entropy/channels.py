@@ -11,9 +11,9 @@ Tables with memory are given what an earlier frame lets one expect as well, in i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cache, wraps
+from functools import cache, lru_cache, wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -23,6 +23,7 @@ from safetensors.numpy import save_file
 from threadpoolctl import ThreadpoolController
 
 from gsc_ros.entropy.coder import TOTAL, CoderError, SymbolDecoder, SymbolEncoder
+from gsc_ros.frame import MAX_CODED_PIXELS
 from gsc_ros.latents.layout import LatentLayout
 from gsc_ros.weights import Weights, damaged, load_arrays
 
@@ -33,6 +34,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 UNIT = 12  # weights are integers in units of 2**-UNIT
 FINE = 3  # location and log scale are taken in units of 2**-FINE
 PLACES = 4  # what a symbol is told of its place: see places()
+PLACES_KEPT = 16  # grids: those of some cameras, not of every size that ever came
 SCALES = 45  # log scales -2.5 .. 3.0 in eighths
 LOWEST_SCALE = -20  # -2.5 in eighths
 REACH = 16  # distances beyond +-(REACH - 1) are escaped
@@ -254,6 +256,7 @@ class ChannelCoder:
         expected: Expected | None = None,
     ) -> bytes:
         """Bytes of ``symbols``: channel id -> (rows, columns) on that channel's grid, within -127..127."""
+        self._check_size(symbols, height, width)
         coder = SymbolEncoder()
 
         def put(coded: Coded, known: Integers | None) -> Integers:
@@ -273,7 +276,11 @@ class ChannelCoder:
         width: int,
         expected: Expected | None = None,
     ) -> dict[int, NDArray[np.int64]]:
-        """The symbols that :meth:`encode` was given; ChannelError when ``data`` cannot hold them."""
+        """The symbols that :meth:`encode` was given; ChannelError when ``data`` cannot hold them.
+
+        What it costs is bounded by MAX_CODED_PIXELS, whatever ``data`` and size claim: that is looked at first.
+        """
+        self._check_size(channels, height, width)
         coder = SymbolDecoder(data)
 
         def get(coded: Coded, known: Integers | None) -> Integers:
@@ -283,6 +290,14 @@ class ChannelCoder:
             return values
 
         return self._walk(channels, level, height, width, get, None, expected)
+
+    def _check_size(self, channels: Collection[int], height: int, width: int) -> None:
+        rows, columns = self._layout.blocks(height, width)
+        pixels = rows * columns * self._layout.coarsest**2
+        if channels and pixels > MAX_CODED_PIXELS:
+            raise ChannelError(
+                f"a frame of {pixels} coded pixels: at most {MAX_CODED_PIXELS} are allowed where channels are sent"
+            )
 
     def cost(
         self,
@@ -370,7 +385,7 @@ class ChannelCoder:
             condition[2 * levels + layout.channels + expected.activity] = 1
         known: dict[int, NDArray[np.int64]] = {}
         patches: dict[int, Exact] = {}
-        for group in range(len(layout.counts)):
+        for group in sorted({layout.group(channel) for channel in channels}):
             rows, columns = layout.grid(group, height, width)
             if group:
                 patches = {channel: _patches(_finer(known[channel])) for channel in known}
@@ -438,7 +453,7 @@ class ChannelCoder:
             )
 
 
-@cache
+@lru_cache(maxsize=PLACES_KEPT)
 def places(rows: int, columns: int) -> Exact:
     """Where every symbol of a grid is, in 64ths of half the frame: down, how far from the middle across, and their squares; (4, rows*columns).
 

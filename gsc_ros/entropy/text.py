@@ -13,8 +13,8 @@ that is shorter as plain UTF-8 is sent as such.
 
 from __future__ import annotations
 
+import codecs
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +28,13 @@ from gsc_ros.weights import Weights, damaged, load_arrays
 FIRST, LAST = 32, 126  # printable ASCII
 END, ESCAPE = LAST - FIRST + 1, LAST - FIRST + 2
 ALPHABET = ESCAPE + 1
+ESCAPED = 127  # what an escaped byte counts as in the contexts of later characters
 MAX_CHARACTERS = 1024
 FILE = "text.safetensors"
+SHORT = 3  # contexts of at most two characters: of few pairs, and looked up for every character
+SHORT_KEPT = 2048
 _SCALE = 1 << 24
+_NO_CONTEXT = zlib.crc32(b"0")
 _UNIFORM_BYTE = np.full((1, 256), TOTAL // 256, dtype=np.int64)
 
 
@@ -38,23 +42,52 @@ class TextError(CoderError):
     """A text that cannot be coded, or bytes that are no coded text."""
 
 
-def contexts(history: str) -> Iterator[bytes]:
-    """The contexts of the character that follows ``history``, weakest first."""
-    head, _, word = history.rpartition(" ")
-    words = head.lower().split(" ")
-    previous = words[-1] or "^"
-    before = words[-2] if len(words) > 1 else "^"
-    yield b"0"
-    for order in (1, 2, 3):
-        yield f"{order}{history[-order:]}".encode()
-    yield (f"w{word}" if len(word) > 4 else f"5{history[-5:]}").encode()
-    yield f"b{previous} {word}".encode()
-    yield f"t{before} {previous} {word}".encode()
+class Contexts:
+    """The contexts of the next character, kept as the text grows: what a character costs does not depend on what went before.
 
+    A context is stored under the CRC-32 of its bytes. Those that hold the word so far grow at their end, and their
+    CRC is continued; the others are a few bytes.
+    """
 
-def key(context: bytes) -> int:
-    """What a context is stored under: the CRC-32 of its bytes."""
-    return zlib.crc32(context)
+    def __init__(self) -> None:
+        self._tail = b""  # the last five characters
+        self._word = bytearray()
+        self._words: tuple[bytes | None, bytes | None] = (None, None)  # the last two that are complete, in lower case
+        self._word_key = self._pair_key = self._triple_key = 0
+        self._begin_word()
+
+    @property
+    def last_two(self) -> bytes:
+        """The last two characters, fewer at the beginning."""
+        return self._tail[-2:]
+
+    def names(self) -> list[int]:
+        """The keys of the contexts of the next character, weakest first."""
+        tail = self._tail
+        word = self._word_key if len(self._word) > 4 else zlib.crc32(b"5" + tail)
+        orders = (zlib.crc32(b"%d" % order + tail[-order:]) for order in (1, 2, 3))
+        return [_NO_CONTEXT, *orders, word, self._pair_key, self._triple_key]
+
+    def advance(self, character: int) -> None:
+        """The next character, below 128, is known."""
+        piece = bytes([character])
+        self._tail = self._tail[-4:] + piece
+        if piece == b" ":
+            self._words = self._words[1], bytes(self._word).lower()
+            self._word.clear()
+            self._begin_word()
+        else:
+            self._word += piece
+            self._word_key = zlib.crc32(piece, self._word_key)
+            self._pair_key = zlib.crc32(piece, self._pair_key)
+            self._triple_key = zlib.crc32(piece, self._triple_key)
+
+    def _begin_word(self) -> None:
+        before, previous = (b"^" if word is None else word for word in self._words)
+        previous = previous or b"^"
+        self._word_key = zlib.crc32(b"w")
+        self._pair_key = zlib.crc32(b"b" + previous + b" ")
+        self._triple_key = zlib.crc32(b"t" + before + b" " + previous + b" ")
 
 
 @dataclass(frozen=True)
@@ -91,70 +124,70 @@ class TextCoder:
 
     def __init__(self, table: TextTable) -> None:
         self._keys = table.keys
-        self._starts = np.concatenate([[0], np.cumsum(table.distinct, dtype=np.int64)])
-        self._symbols = table.symbols.astype(np.int64)
-        self._counts = table.counts.astype(np.int64)
+        counts = table.counts.astype(np.int64)
+        ends = np.cumsum(table.distinct, dtype=np.int64)
+        starts = ends - table.distinct
+        totals = 4 * np.add.reduceat(counts, starts)
+        self._entries = np.stack([starts, ends, totals], axis=1)
+        self._symbols = table.symbols.astype(np.intp)
+        # What an entry adds to the share of its symbol.
+        self._gains = (4 * counts - 3) * _SCALE // np.repeat(totals, table.distinct)
+        self._short: dict[bytes, NDArray[np.int64]] = {}  # shares after the contexts of at most two characters
 
-    def frequencies(self, history: str) -> NDArray[np.int64]:
-        """How likely each symbol is after ``history``: (ALPHABET,) of int64 that sum to TOTAL."""
-        share = np.full(ALPHABET, _SCALE // ALPHABET, dtype=np.int64)
-        for context in contexts(history):
-            name = key(context)
-            at = int(np.searchsorted(self._keys, np.uint32(name)))
-            if at == len(self._keys) or int(self._keys[at]) != name:
-                continue
-            low, high = self._starts[at], self._starts[at + 1]
-            symbols, counts = self._symbols[low:high], self._counts[low:high]
-            total = 4 * int(counts.sum())
-            share = share * (3 * (high - low)) // total
-            share[symbols] += (4 * counts - 3) * _SCALE // total
-        result = 1 + share * (TOTAL - ALPHABET) // _SCALE
-        result[np.argmax(result)] += TOTAL - result.sum()
-        return result
+    def frequencies(self, contexts: Contexts) -> NDArray[np.int64]:
+        """How likely each symbol is in ``contexts``: (ALPHABET,) of int64 that sum to TOTAL."""
+        names = contexts.names()  # a known context scales the shares of the weaker ones down and adds its own
+        share = self._short.get(contexts.last_two)
+        if share is None:
+            share = self._refined(np.full(ALPHABET, _SCALE // ALPHABET, dtype=np.int64), names[:SHORT])
+            if len(self._short) >= SHORT_KEPT:
+                self._short.clear()
+            self._short[contexts.last_two] = share
+        share = self._refined(share.copy(), names[SHORT:])
+        share *= TOTAL - ALPHABET
+        share //= _SCALE
+        share += 1
+        share[share.argmax()] += TOTAL - share.sum()
+        return share
+
+    def _refined(self, share: NDArray[np.int64], keys: list[int]) -> NDArray[np.int64]:
+        """``share``, in place, after those of the contexts ``keys`` that the table knows."""
+        names = np.array(keys, dtype=np.uint32)
+        places = np.minimum(np.searchsorted(self._keys, names), len(self._keys) - 1)
+        for low, high, total in self._entries[places[self._keys[places] == names]].tolist():
+            share *= 3 * (high - low)
+            share //= total
+            share[self._symbols[low:high]] += self._gains[low:high]
+        return share
 
     def encode(self, text: str) -> bytes:
         """The coded bytes; raises TextError beyond MAX_CHARACTERS characters."""
         if len(text) > MAX_CHARACTERS:
             raise TextError(f"a text of {len(text)} characters: at most {MAX_CHARACTERS} can be sent, shorten it")
-        text = text.encode("utf-8", "replace").decode("utf-8")
-        coder = SymbolEncoder()
-        history = ""
-        for character in text:
-            if FIRST <= ord(character) <= LAST:
-                self._put(coder, history, ord(character) - FIRST)
-            else:
-                for byte in character.encode("utf-8"):
-                    self._put(coder, history, ESCAPE)
-                    coder.encode(np.array([byte]), _UNIFORM_BYTE)
-                    history += "\x7f"
-                continue
-            history += character
-        self._put(coder, history, END)
+        coder, contexts = SymbolEncoder(), Contexts()
+        for byte in text.encode("utf-8", "replace"):
+            printable = FIRST <= byte <= LAST
+            symbol = byte - FIRST if printable else ESCAPE
+            coder.encode(np.array([symbol]), self.frequencies(contexts)[None])
+            if not printable:
+                coder.encode(np.array([byte]), _UNIFORM_BYTE)
+            contexts.advance(byte if printable else ESCAPED)
+        coder.encode(np.array([END]), self.frequencies(contexts)[None])
         return coder.finish()
 
     def decode(self, data: bytes) -> str:
-        """The text; raises TextError when the bytes hold none."""
-        coder = SymbolDecoder(data)
-        history, result = "", bytearray()
-        for _ in range(4 * MAX_CHARACTERS + 1):
-            symbol = int(coder.decode(self.frequencies(history)[None])[0])
-            if symbol == END:
-                break
-            if symbol == ESCAPE:
-                result.append(int(coder.decode(_UNIFORM_BYTE)[0]))
-                history += "\x7f"
-            else:
-                result.append(symbol + FIRST)
-                history += chr(symbol + FIRST)
-        else:
-            raise TextError("the text has no end")
+        """The text; raises TextError when the bytes hold none, at the latest after MAX_CHARACTERS + 1 characters."""
+        coder, contexts, text = SymbolDecoder(data), Contexts(), ""
+        utf8 = codecs.getincrementaldecoder("utf-8")()
         try:
-            text = result.decode("utf-8")
+            while len(text) <= MAX_CHARACTERS:
+                symbol = int(coder.decode(self.frequencies(contexts)[None])[0])
+                if symbol == END:
+                    return text + utf8.decode(b"", final=True)
+                escaped = symbol == ESCAPE
+                byte = int(coder.decode(_UNIFORM_BYTE)[0]) if escaped else symbol + FIRST
+                text += utf8.decode(bytes([byte]))
+                contexts.advance(ESCAPED if escaped else byte)
         except UnicodeDecodeError as error:
             raise TextError("the text is not UTF-8") from error
-        if len(text) > MAX_CHARACTERS:
-            raise TextError(f"a text of {len(text)} characters: at most {MAX_CHARACTERS} are allowed")
-        return text
-
-    def _put(self, coder: SymbolEncoder, history: str, symbol: int) -> None:
-        coder.encode(np.array([symbol]), self.frequencies(history)[None])
+        raise TextError(f"a text of more than {MAX_CHARACTERS} characters")

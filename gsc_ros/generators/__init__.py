@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.profile_fields import Field, ProfileError, Reads
 
+MAX_PIXELS = 1 << 21  # that are painted of a frame, unless told otherwise: all of what the encoder codes
+
 if TYPE_CHECKING:
+    from gsc_ros.latents.layout import LatentLayout
     from gsc_ros.latents.quantised import InSteps, QuantisedLatents
     from gsc_ros.profiles import Profile
 
@@ -60,6 +63,7 @@ class Request:
     steps    of the flow
     realism  0: the most faithful picture, 1: the most plausible; not every generator has both
     seed     of the noise; one seed gives one picture
+    max_pixels  that are painted; a larger frame is painted smaller, and enlarged
     """
 
     symbols: InSteps
@@ -69,10 +73,15 @@ class Request:
     steps: int
     realism: float
     seed: int
+    max_pixels: int = MAX_PIXELS
+
+    def canvas(self, layout: LatentLayout) -> Geometry:
+        """At which scale the frame is painted."""
+        return self.geometry.within(self.max_pixels, layout)
 
     def same_as(self, other: Request) -> bool:
         """Whether both ask for the same picture."""
-        plain = ("level", "geometry", "caption", "steps", "realism", "seed")
+        plain = ("level", "geometry", "caption", "steps", "realism", "seed", "max_pixels")
         return (
             all(getattr(self, name) == getattr(other, name) for name in plain)
             and self.symbols.keys() == other.symbols.keys()
@@ -102,7 +111,7 @@ class Generator(Protocol):
 
 def alike(request: Request) -> Hashable:
     """What requests have in common that can be painted in one batch."""
-    return request.geometry, request.steps, request.realism
+    return request.geometry, request.steps, request.realism, request.max_pixels
 
 
 def generate_together(generator: Generator, requests: Sequence[Request]) -> list[Painted]:

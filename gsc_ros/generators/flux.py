@@ -23,6 +23,7 @@ from torch import Tensor
 
 from gsc_ros.generators import MOST_STEPS, Painted, Request
 from gsc_ros.generators.rectified_flow import sample
+from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.quantised import QuantisedLatents
 from gsc_ros.profiles import Profile, ProfileError
 from gsc_ros.weights import check_model, check_pipeline
@@ -177,7 +178,7 @@ class FluxGenerator:
             raise ValueError(f"steps {first.steps}: 1 to {MAX_STEPS} are allowed")
         if any(r.realism != 1.0 for r in requests):
             raise ValueError("realism: this generator has no picture but the sampled one, 1")
-        height, width = first.geometry.working(self._latents.layout)
+        height, width = self._canvas(first).working(self._latents.layout)
         with torch.inference_mode():
             texts = [self.embed(r.caption) for r in requests]
             tokens, pooled = (torch.cat(part) for part in zip(*texts, strict=True))
@@ -186,10 +187,7 @@ class FluxGenerator:
                 [torch.Generator().manual_seed(r.seed) for r in requests],
             )  # fmt: skip
             images = self.decode(packed, height, width)
-        return [
-            Painted(np.rint(255 * r.geometry.enlarge(image).clip(0, 1)).astype(np.uint8))
-            for r, image in zip(requests, images, strict=True)
-        ]
+        return [Painted(r.geometry.shown(image)) for r, image in zip(requests, images, strict=True)]
 
     def denoise(
         self,
@@ -245,8 +243,7 @@ class FluxGenerator:
         working = cv2.resize(
             np.exp(-SHARPNESS * far), geometry.working(latents.layout)[::-1], interpolation=cv2.INTER_LINEAR
         )
-        shown = geometry.enlarge(np.asarray(working, dtype=np.float32), cv2.INTER_LINEAR)
-        return np.rint(255 * shown.clip(0, 1)).astype(np.uint8)
+        return geometry.shown(np.asarray(working, dtype=np.float32), cv2.INTER_LINEAR)
 
     def embed(self, caption: str) -> tuple[Tensor, Tensor]:
         """Token and pooled embeddings of ``caption``; those of the last captions are kept, because captions repeat."""
@@ -260,6 +257,9 @@ class FluxGenerator:
         self._texts.move_to_end(caption)
         return self._texts[caption]
 
+    def _canvas(self, request: Request) -> Geometry:
+        return request.canvas(self._latents.layout)
+
     def _condition(self, requests: Sequence[Request], dtype: torch.dtype) -> Tensor | None:
         """The latents of a batch as tokens; None where there is no branch, or nothing was sent (C = 0)."""
         if self.control is None or not any(r.symbols for r in requests):
@@ -267,6 +267,9 @@ class FluxGenerator:
         from gsc_ros.generators.flux_control import condition_of
 
         y = torch.cat([self._latents.dense(r.symbols, r.level, r.geometry)[0] for r in requests])
+        grid = self._latents.layout.grid(0, *self._canvas(requests[0]).nominal)
+        if y.shape[2:] != grid:  # painted smaller: a token is the mean of what it covers
+            y = torch.nn.functional.adaptive_avg_pool2d(y, grid)
         sent = torch.zeros(y.shape[:2], device=y.device)
         for row, request in enumerate(requests):
             sent[row, list(request.symbols)] = 1

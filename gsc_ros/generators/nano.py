@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
 
 from gsc_ros.confidence import Confidence
 from gsc_ros.generators import Painted, Request
@@ -44,20 +46,28 @@ class NanoGenerator:
         decoded = [self._latents.synthesise(r.symbols, r.level, r.geometry) for r in requests]
         pictures = torch.stack([d.image for d in decoded]).clamp(0, 1)
         if realism > 0:
-            pictures = enlarged(pictures)
+            canvas = requests[0].canvas(self._latents.layout)
+            pictures = enlarged(_resized(pictures, canvas.working(self._latents.layout)))
+            controls = torch.cat([d.control for d in decoded])
+            controls = _resized(controls, self._latents.layout.grid(-1, *canvas.nominal))
             conditions = torch.cat([self._latents.condition(list(r.symbols), r.level) for r in requests])
             sampled = self.flow.generate(
-                pictures, torch.cat([d.control for d in decoded]), [r.caption for r in requests], conditions,
+                pictures, controls, [r.caption for r in requests], conditions,
                 steps=requests[0].steps, seeds=[r.seed for r in requests],
             )  # fmt: skip
             pictures = pictures + realism * (sampled - pictures)
         pixels = np.ascontiguousarray(pictures.permute(0, 2, 3, 1).cpu().numpy())
-        return [
-            Painted(np.rint(255 * r.geometry.enlarge(image).clip(0, 1)).astype(np.uint8), d)
-            for r, image, d in zip(requests, pixels, decoded, strict=True)
-        ]
+        return [Painted(r.geometry.shown(image), d) for r, image, d in zip(requests, pixels, decoded, strict=True)]
 
     def confidence(self, request: Request, painted: Painted) -> NDArray[np.uint8]:
         decoded: Decoded = painted.evidence
         shown = painted.image if request.realism > 0 else None
         return self._confidence.map(decoded, shown, request.symbols, request.level, request.geometry)
+
+
+def _resized(planes: Tensor, size: tuple[int, int]) -> Tensor:
+    """``planes`` (B,C,h,w), averaged down where they are larger than ``size``: where a frame is painted smaller.
+
+    The picture of the symbols is shrunk, and not the symbols: g_s makes of their averages something else.
+    """
+    return planes if planes.shape[2:] == size else F.adaptive_avg_pool2d(planes, size)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gsc_ros.frame import OWN_SIZE
+from gsc_ros.frame import MAX_SCALE, OWN_SIZE
 from gsc_ros.latents.layout import LatentLayout
 
 # 2**(1 - k/4) in 1/65536, k = 0 .. 3: four scales an octave, in integers because both ends must find the same grid.
@@ -37,6 +37,15 @@ class Geometry:
         rows, columns = layout.blocks(*self.nominal)
         return rows * columns
 
+    def pixels(self, layout: LatentLayout) -> int:
+        """Pixels of the frame at its scale, in whole blocks: as many as a generator paints of it at most."""
+        return self.blocks(layout) * layout.coarsest**2
+
+    def within(self, pixels: int, layout: LatentLayout) -> Geometry:
+        """The frame at the largest scale, from its own down, at which it has at most so many ``pixels``; one block is always allowed."""
+        scales = (replace(self, scale=scale) for scale in range(self.scale, MAX_SCALE))
+        return next((other for other in scales if other.pixels(layout) <= pixels), replace(self, scale=MAX_SCALE))
+
     def working(self, layout: LatentLayout) -> tuple[int, int]:
         """Rows and columns the transforms see, whole blocks of the coarsest stride."""
         rows, columns = layout.blocks(*self.nominal)
@@ -55,3 +64,10 @@ class Geometry:
         if image.shape[0] * image.shape[1] > 2 * self.height * self.width:
             interpolation = cv2.INTER_AREA
         return np.asarray(cv2.resize(image, (self.width, self.height), interpolation=interpolation), dtype=np.float32)
+
+    def shown(self, image: NDArray[np.float32], interpolation: int = cv2.INTER_CUBIC) -> NDArray[np.uint8]:
+        """:meth:`enlarge` of an image in 0..1, as uint8 in 0..255; of a large frame no more than one copy in floats."""
+        large = self.enlarge(image, interpolation)
+        np.clip(large, 0, 1, out=large)
+        large *= 255
+        return np.rint(large, out=large).astype(np.uint8)

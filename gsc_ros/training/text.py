@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from gsc_ros.entropy.text import END, ESCAPE, FIRST, LAST, TextTable, contexts, key
+from gsc_ros.entropy.text import END, ESCAPE, ESCAPED, FIRST, LAST, Contexts, TextTable
 
 
 def build(lines: Iterable[str], *, least: int = 3) -> TextTable:
@@ -17,14 +17,14 @@ def build(lines: Iterable[str], *, least: int = 3) -> TextTable:
     """
     seen: dict[int, Counter[int]] = defaultdict(Counter)
     for line in lines:
-        history = ""
-        for character in line:
-            symbol = ord(character) - FIRST if FIRST <= ord(character) <= LAST else ESCAPE
-            for context in contexts(history):
-                seen[key(context)][symbol] += 1
-            history += character if symbol != ESCAPE else "\x7f"
-        for context in contexts(history):
-            seen[key(context)][END] += 1
+        contexts = Contexts()
+        for character in map(ord, line):
+            printable = FIRST <= character <= LAST
+            for name in contexts.names():
+                seen[name][character - FIRST if printable else ESCAPE] += 1
+            contexts.advance(character if printable else ESCAPED)
+        for name in contexts.names():
+            seen[name][END] += 1
     keys, distinct, symbols, counts = [], [], [], []
     for name in sorted(seen):
         counter = seen[name]
