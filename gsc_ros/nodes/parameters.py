@@ -212,6 +212,13 @@ RECONSTRUCTOR = (
         low=1,
         high=64,
     ),
+    Parameter(
+        "max_pixels",
+        1 << 21,
+        "pixels that are painted of a frame; a larger one is painted smaller and enlarged, and that is said",
+        low=1 << 12,
+        high=1 << 24,
+    ),
     Parameter("width", 0, "width of the output in pixels; 0: the source's", low=0, high=4096),
     Parameter("height", 0, "height of the output in pixels; 0: the source's", low=0, high=4096),
     Parameter("mark", True, "draw the word GENERATED and the caption into the picture"),

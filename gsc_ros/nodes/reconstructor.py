@@ -31,6 +31,7 @@ from gsc_ros.nodes.parameters import RECONSTRUCTOR
 from gsc_ros.nodes.served_node import spin
 from gsc_ros.nodes.worker_node import WorkerNode
 
+CAPTION_LOST = "(its caption was lost)"  # an earlier frame said it, and did not arrive; no caption looks like that
 NEW_START = 1000  # a gap of so many numbers is a compressor that began anew, or a frame out of order
 
 
@@ -103,6 +104,7 @@ class Reconstructor(WorkerNode):
             realism=None if (realism := self.value("realism")) < 0 else realism,
             seed=self.value("seed"),
             size=size if all(size) else None,
+            max_pixels=self.value("max_pixels"),
         )
         frames = [(self._decoders[camera], frame.message) for camera, frame in received.items()]
         results = self.attempt(list(received), lambda: reconstruct_together(frames, settings))
@@ -134,9 +136,12 @@ class Reconstructor(WorkerNode):
     def _publish(self, camera: str, received: _Received, result: Reconstruction, began: float) -> bool:
         """Everything that is shown and told of a frame; True, for it is out."""
         header, size, read = received.header, received.packet_bytes, received.message
+        caption = CAPTION_LOST if read.caption_lost else read.caption
+        if result.notice:
+            self.warn(f"{camera}: {result.notice}")
         frame = read.frame
         converting = time.monotonic()
-        shown = mark_generated(result.image, read.caption) if self.value("mark") else result.image
+        shown = mark_generated(result.image, caption) if self.value("mark") else result.image
         self._images[camera].publish(fill_image(Image(), shown, header))
         if camera in self._infos:
             info = scaled_camera_info(self._calibrations[camera], result.image.shape[1], result.image.shape[0])
@@ -144,7 +149,7 @@ class Reconstructor(WorkerNode):
         if camera in self._confidences:
             self._confidences[camera].publish(fill_image(Image(), result.confidence, header))
         if camera in self._captions:
-            self._captions[camera].publish(String(data=read.caption))
+            self._captions[camera].publish(String(data=caption))
         if camera in self._stats:
             counters = self.counters[camera]
             self._stats[camera].publish(
