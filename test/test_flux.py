@@ -399,3 +399,29 @@ def test_a_frame_at_twice_its_size_is_refused_where_the_latents_see_every_pixel(
     assert frame.scale >= OWN_SIZE  # and no frame is coded so
     with pytest.raises(BitstreamError, match="scale 0: 4 is the least of this profile"):
         decoder.for_another_camera().read(dataclasses.replace(frame, scale=0))
+
+
+def test_a_large_frame_is_painted_smaller_and_keeps_its_size(both, photograph) -> None:
+    from dataclasses import replace
+
+    encoder, decoder = both
+    image = np.ascontiguousarray(photograph[:96, :128])
+    request = request_of(decoder, encoder, image, channels=8)
+    shapes = []
+    whole = decoder.generator.decode
+
+    def decode(packed, height, width):
+        shapes.append((height, width))
+        return whole(packed, height, width)
+
+    decoder.generator.decode = decode
+    try:
+        pictures = [
+            decoder.generator.generate_batch([replace(request, max_pixels=most)])[0]
+            for most in (96 * 128, 96 * 128 // 4)
+        ]
+    finally:
+        del decoder.generator.decode
+    assert shapes == [(96, 128), (48, 64)]
+    assert all(picture.image.shape == image.shape for picture in pictures)
+    assert decoder.generator.confidence(request, pictures[1]).shape == image.shape[:2]

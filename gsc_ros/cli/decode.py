@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
     if options.confidence:
         write_image(options.confidence, result.confidence)
     if result.notice:
-        print(f"gsc decode: {result.notice}", file=sys.stderr)
+        print(f"gsc: {result.notice}", file=sys.stderr)
     caption = result.message.caption or (
         "(lost: an earlier frame said it)" if result.message.caption_lost else "(none)"
     )
