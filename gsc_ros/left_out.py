@@ -6,12 +6,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 
+from gsc_ros.printable import printable
+
 TOLD = 5  # frames of one place that are told one by one
 
 
 def on_stderr(sentence: str) -> None:
     """As the commands tell everything that is no result."""
-    print(f"gsc: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
+    print(f"gsc: {printable(' '.join(sentence.split()))}", file=sys.stderr, flush=True)
 
 
 def silently(sentence: str) -> None:
