@@ -17,6 +17,7 @@ pytest.importorskip("gsc_ros.msg", reason="the messages are not built: run make 
 
 import numpy as np  # noqa: E402
 from builtin_interfaces.msg import Time  # noqa: E402
+from conftest import LIMIT_S  # noqa: E402
 from gsc_ros.msg import GscAck, GscFrame, GscLink, GscRequest, GscStats  # noqa: E402
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
@@ -32,10 +33,8 @@ from std_msgs.msg import String  # noqa: E402
 from gsc_ros.image_messages import fill_image  # noqa: E402
 from gsc_ros.nodes.guarded_node import GuardedNode, spin_guarded  # noqa: E402
 
-LIMIT_S = 120.0
 EXAMPLES = settings(
     max_examples=150,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -50,7 +49,6 @@ FRAMES = messages(GscFrame, text_mode=st.integers(0, 5), width=st.sampled_from([
 def started(tmp_path):
     """Starts nodes of this process with parameters; gives them back at the end."""
     os.environ["ROS_LOG_DIR"] = str(tmp_path)
-    os.environ["ROS_DOMAIN_ID"] = str(50 + os.getpid() % 40)
     nodes = []
 
     def start(make, *parameters: str):
