@@ -109,6 +109,8 @@ def run(options: argparse.Namespace) -> None:
         "anchor": anchor,
     }
     print(report.write(rows, options.out, anchor=anchor, about=about))
+    if left_out.count:
+        left_out.tell(f"{left_out.count} of {len(found)} images are left out")
 
 
 MODELS = {"detection": "detector", "depth": "depth", "segmentation": "segmentation"}  # task -> option

@@ -11,6 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 from gsc_ros.experiment.codecs import Image
 from gsc_ros.left_out import LeftOut, silently
 from gsc_ros.link.presets import link_spec
@@ -42,13 +45,19 @@ class Plan:
     detector: Path | None = None
 
     def frames(self, left_out: LeftOut) -> list[Image]:
-        """The drive: all of one size, that of its first frame, for a stream has one."""
+        """The drive: all of it at the size of its first frame, for a stream has one size."""
         frames: list[Image] = []
-        for index, frame in enumerate(self.source.frames(left_out)):
+        resized = False
+        for frame in self.source.frames(left_out):
             if frames and frame.shape != frames[0].shape:
-                sizes = " not ".join(f"{one.shape[1]}x{one.shape[0]}" for one in (frame, frames[0]))
-                left_out.frame(self.source.name, f": frame {index}", f"it is {sizes}")
-                continue
+                height, width = frames[0].shape[:2]
+                if not resized:
+                    left_out.tell(
+                        f"{self.source.name}: frames of other sizes are resized to {width}x{height}, the first one's"
+                    )
+                resized = True
+                how = cv2.INTER_AREA if frame.size > frames[0].size else cv2.INTER_CUBIC
+                frame = np.asarray(cv2.resize(frame, (width, height), interpolation=how), dtype=np.uint8)
             frames.append(frame)
             if len(frames) == self.most_frames:
                 break
