@@ -30,6 +30,10 @@ class ImageMessageError(ValueError):
     """A message that holds no image that can be read."""
 
 
+class DepthImageError(ImageMessageError):
+    """A message that holds distances and no picture."""
+
+
 class ImageReader:
     """Reads the image messages of one stream; what is done to them is told once.
 
@@ -85,7 +89,7 @@ def read_pixels(message: Any, topic: str = "", *, from_disk: bool = False) -> ND
     A CompressedImage stays as the sensor saw it, whatever its EXIF orientation says: that is what its calibration holds for.
     """
     if depth := depth_of(message, topic):
-        raise ImageMessageError(depth)
+        raise DepthImageError(depth)
     if hasattr(message, "encoding"):
         try:
             return pixels(message)

@@ -296,6 +296,16 @@ def test_a_subscription_is_as_reliable_as_its_publishers_and_says_so(graph, phot
     graph.until(lambda: "/camera/image_raw: best effort" in graph.log("compressor"), "the choice for both")
 
 
+def test_depth_is_told_with_the_topics_that_have_pictures(graph) -> None:
+    graph.start("compressor", "cameras:=['/depth']")
+    graph.node.create_publisher(Image, "/front/image_raw", QoSProfile(depth=1))
+    send = graph.node.create_publisher(Image, "/depth/image_raw", QoSProfile(depth=1))
+    graph.until(send.get_subscription_count, "the compressor")
+    message = Image(height=32, width=32, encoding="16UC1", step=64, data=bytes(2048))
+    told = "16UC1 is depth, not a picture; topics with pictures may be /front/image_raw"
+    graph.send_until(send, message, lambda: told in graph.log("compressor"), "the refusal")
+
+
 def test_two_compressors_on_one_camera_are_told(graph) -> None:
     graph.start("compressor")
     diagnostics = graph.listen(DiagnosticArray, "/diagnostics")

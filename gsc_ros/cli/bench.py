@@ -234,9 +234,10 @@ def _confidence(options: argparse.Namespace) -> None:
     from rich.progress import Progress
 
     from gsc_ros.bench.confidence import measure
+    from gsc_ros.left_out import LeftOut, silently
     from gsc_ros.sources import image_folder
 
-    count = sum(1 for _ in image_folder(options.images))
+    count = sum(1 for _ in image_folder(options.images, LeftOut(silently)))  # told when they are measured
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("images", total=count)
         figures = measure(

@@ -19,7 +19,7 @@ from gsc_ros.captioners.background import BackgroundCaptioner
 from gsc_ros.encoder import MIN_BUDGET, Encoder, EncodeSettings
 from gsc_ros.entropy.text import MAX_CHARACTERS
 from gsc_ros.frame_messages import message_fields
-from gsc_ros.image_messages import ImageReader
+from gsc_ros.image_messages import DEPTH_NAMES, DepthImageError, ImageReader
 from gsc_ros.link.request import Request
 from gsc_ros.msg import GscAck, GscFrame, GscRequest, GscStats
 from gsc_ros.nodes.as_offered import AsOffered
@@ -96,7 +96,10 @@ class Compressor(WorkerNode):
             if now < self._next_due[camera]:
                 return False
             self._next_due[camera] = max(now, self._next_due[camera] + 1 / rate)
-        image = self._readers[camera].read(message)
+        try:
+            image = self._readers[camera].read(message)
+        except DepthImageError as error:
+            raise ValueError(f"{error}; {self._picture_topics()}") from error
         converted = time.monotonic()
         settings = self._settings(self.values, self._wishes[camera])
         if camera in self._sharper:
@@ -121,6 +124,17 @@ class Compressor(WorkerNode):
                 )
             )  # fmt: skip
         return True
+
+    def _picture_topics(self) -> str:
+        """The image topics of this graph that are not depth by their names, in words."""
+        kind = "sensor_msgs/msg/CompressedImage" if self.value("transport") == "compressed" else "sensor_msgs/msg/Image"
+        generated = {f"{camera}/gsc/{what}" for camera in self.cameras for what in ("image_raw", "confidence")}
+        found = [
+            topic
+            for topic, kinds in self.get_topic_names_and_types()
+            if kind in kinds and topic not in generated and not any(name in topic.lower() for name in DEPTH_NAMES)
+        ]
+        return f"topics with pictures may be {', '.join(sorted(found))}" if found else "no other image topic is here"
 
     def delay(self) -> float:
         return self._rate.delay(time.monotonic())
