@@ -217,7 +217,7 @@ RECONSTRUCTOR = (
         1 << 21,
         "pixels that are painted of a frame; a larger one is painted smaller and enlarged, and that is said",
         low=1 << 12,
-        high=1 << 24,
+        high=1 << 22,
     ),
     Parameter("width", 0, "width of the output in pixels; 0: the source's", low=0, high=4096),
     Parameter("height", 0, "height of the output in pixels; 0: the source's", low=0, high=4096),
