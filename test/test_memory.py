@@ -92,7 +92,7 @@ def test_whatever_is_lost_a_frame_decodes_to_what_was_meant_or_is_not_shown(
     truth = decoder.for_another_camera()
     pending: list[tuple[int, int, bool]] = []
     bad, since_shown = False, 0
-    for index, view in enumerate(views(40)):
+    for index, view in enumerate(views(24)):
         view = np.ascontiguousarray(view[::2, ::2])  # what is lost and what is shown does not depend on the size
         encoded = sender.encode(view, asked)
         meant = truth.read(truth.unpack(encoded.packet))
