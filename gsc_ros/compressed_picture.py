@@ -31,6 +31,10 @@ def decode(data: bytes, *, upright: bool, thorough: bool) -> NDArray[Any]:
         raise PictureError(f"OpenCV cannot decode this {header.kind} of {header.width}x{header.height}")
     if image.dtype in (np.float32, np.float64):
         image = _of_floats(np.asarray(image))
+    if image.dtype not in (np.uint8, np.uint16):
+        raise PictureError(
+            f"a {header.kind} of {image.dtype} values: 8 or 16 bits without a sign, or floating point, are read"
+        )
     if image.ndim == 3:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
     return np.asarray(image)
