@@ -200,7 +200,7 @@ def bag_images(path: Path, topic: str | None, left_out: LeftOut | None = None) -
     except BagError as error:
         raise SourceError(str(error)) from error
     chosen = found.taken[0]
-    others = [one.name for one in found.taken[1:]] + [one.name for one in found.twins]
+    others = [one.name for one in (*found.taken[1:], *found.twins, *found.generated)]
     if others:
         left_out.tell(f"{path}: {chosen.name} is taken; --topic takes {' or '.join(others)}")
     reader = ImageReader(chosen.name, lambda sentence: left_out.tell(f"{chosen.name}: {sentence}"), from_disk=True)
