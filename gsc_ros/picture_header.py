@@ -151,6 +151,11 @@ def _pnm_numbers(data: bytes) -> tuple[int, int, int, int]:
     return numbers[0], numbers[1], numbers[2] if wanted == 3 else 1, place + 1
 
 
+def largest_value(data: bytes) -> int:
+    """What a PNM calls white; 255 where it cannot say."""
+    return _pnm_numbers(data)[2] if data[1:2] in (b"5", b"6") else 255
+
+
 def _tiff_tags(data: bytes) -> dict[int, list[int]]:
     """The whole numbers of :data:`TIFF_TAGS` in the first directory."""
     order = TIFF_STARTS[data[:4]]

@@ -234,3 +234,11 @@ def test_searching_a_jpeg_takes_little_memory() -> None:
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 40 * len(data) + (16 << 20)
+
+
+@pytest.mark.parametrize("white", [1, 15, 100, 254])
+def test_white_is_what_a_pnm_calls_so(white) -> None:
+    grey = np.full((16, 16), white, np.uint8)
+    assert whole(b"P5 16 16 %d\n" % white + grey.tobytes()).min() == 255
+    assert whole(b"P6 16 16 %d\n" % white + np.dstack([grey, 0 * grey, grey]).tobytes())[3, 4].tolist() == [255, 0, 255]
+    assert whole(b"P2 16 16 %d\n" % white + b"%d " % white * 256 + b"\n").min() == 255
