@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 
 import numpy as np
@@ -592,3 +593,27 @@ def test_times_before_1970_are_left_out_and_told(tmp_path, capsys) -> None:
     base.close()
     code, out, err = convert(file, tmp_path / "out", capsys)
     assert code == 0 and "2 frames" in out and "read as far as it goes" in err
+
+
+def test_a_few_raw_frames_are_not_taken_for_a_whole_drive(tmp_path, capsys) -> None:
+    rows = [("/camera/image_raw", IMAGE, image(1)), *camera(6, "/camera/image_raw/compressed")]
+    code, out, err = convert(write(tmp_path / "in", rows), tmp_path / "out", capsys)
+    assert code == 0 and "6 frames" in out
+    assert "/camera/image_raw is of the same camera as /camera/image_raw/compressed, which is taken" in err
+
+
+def test_raw_frames_that_cannot_be_read_do_not_hide_the_others(tmp_path, capsys) -> None:
+    rows = [("/camera/image_raw", IMAGE, image(seed, encoding="vendor12p")) for seed in range(3)]
+    bag = write(tmp_path / "in", [*rows, *camera(3, "/camera/image_raw/compressed")])
+    code, out, err = convert(bag, tmp_path / "out", capsys)
+    assert code == 0 and "3 frames" in out
+    assert "/camera/image_raw is of the same camera as /camera/image_raw/compressed, which is taken" in err
+
+
+def test_a_pipe_is_no_bag(tmp_path, capsys) -> None:
+    os.mkfifo(tmp_path / "in.mcap")
+    holder = os.open(tmp_path / "in.mcap", os.O_RDWR)  # or the old code would wait here for ever
+    os.write(holder, bytes(16))
+    code, _, err = convert(tmp_path / "in.mcap", tmp_path / "out", capsys)
+    os.close(holder)
+    assert code == 1 and "is not a file" in err

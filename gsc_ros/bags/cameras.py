@@ -9,7 +9,7 @@ from itertools import islice
 from gsc_ros.bag_types import FRAME_TYPE, IMAGE_TYPES, deserialize
 from gsc_ros.bags.recording import Recording
 from gsc_ros.bags.topic import BagError, Topic
-from gsc_ros.image_messages import depth_of
+from gsc_ros.image_messages import ImageMessageError, depth_of, read_pixels
 
 NAMED = 12  # topics in one line
 GENERATED = ("/gsc", "/gsc/confidence")  # what the reconstructor's topics end with, /image_raw aside
@@ -65,8 +65,18 @@ def cameras(recording: Recording, wanted: str | None) -> Cameras:
     if not coloured:
         raise BagError(f"{recording.path}: {_nothing(recording, depth, generated)}")
     taken: dict[str, Topic] = {}
-    # Of one camera the picture that has lost nothing yet.
-    for topic in sorted(coloured, key=lambda topic: topic.type != IMAGE_TYPES[0]):
+    by_camera: dict[str, list[Topic]] = {}
+    for topic in coloured:
+        by_camera.setdefault(camera_of(topic.name), []).append(topic)
+
+    def last_resort(topic: Topic) -> tuple[bool, bool, bool]:
+        same = by_camera[camera_of(topic.name)]
+        most = max(recording.topics[other] for other in same)
+        unread = len(same) > 1 and not _readable(recording, topic)
+        return unread, 2 * recording.topics[topic] < most, topic.type != IMAGE_TYPES[0]
+
+    # Of one camera the picture that has lost nothing yet, where it can be read and most frames are not in the other alone.
+    for topic in sorted(coloured, key=last_resort):
         taken.setdefault(camera_of(topic.name), topic)
     twins = {topic: taken[camera_of(topic.name)] for topic in coloured if topic not in taken.values()}
     return Cameras([topic for topic in coloured if topic not in twins], twins, depth, generated)
@@ -79,6 +89,17 @@ def _depth(recording: Recording, topic: Topic) -> str | None:
         except BagError:
             continue
     return None
+
+
+def _readable(recording: Recording, topic: Topic) -> bool:
+    """Whether one of the first messages is a picture."""
+    for _, _, data in islice(recording.messages([topic]), LOOKED_AT):
+        try:
+            read_pixels(deserialize(data, topic.type), topic.name)
+        except (BagError, ImageMessageError):
+            continue
+        return True
+    return False
 
 
 def _nothing(recording: Recording, depth: dict[Topic, str], generated: Sequence[Topic]) -> str:

@@ -108,6 +108,8 @@ class Recording:
         return found
 
     def _open(self, file: Path) -> Storage:
+        if file.exists() and not file.is_file():  # to open a pipe would wait for whoever writes into it
+            raise BagError(f"{file} is not a file")
         try:
             with file.open("rb") as content:
                 start = content.read(16)
