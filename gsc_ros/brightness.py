@@ -2,7 +2,8 @@
 
 Cameras of 10 to 14 bits, thermal ones above all, fill a small part of 16 bits: the upper byte alone is black.
 Stretching each frame by itself would flicker, and cost bytes where frames build on each other. So a stream has one
-range, which the first frame sets, with room, and which only ever widens.
+range, which the first frame sets, with room, and which widens at once. It narrows only where a whole run of frames
+used a small part of it: after the one white frame of a shutter that calibrates, all that follow would be black.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ ROOM = 0.125  # of the span, on both sides
 LEAST_SPAN = 256  # what varies less is noise
 WHOLE_SPAN = 1 << 15  # what uses half of all values is taken by its upper byte, as cv_bridge takes it
 SAMPLES = 1 << 16
+RUN = 32  # frames, before the range may narrow
+SMALL_PART = 0.25  # of the range
 
 
 class Brightness:
@@ -23,6 +26,7 @@ class Brightness:
 
     def __init__(self) -> None:
         self.low, self.high = 0, 0  # none yet
+        self._used, self._frames = (65535, 0), 0  # lowest and highest of the run, and its length
 
     @property
     def stretched(self) -> bool:
@@ -30,8 +34,8 @@ class Brightness:
         return self.high > 0 and (self.low, self.high) != (0, 65535)
 
     def to_8_bits(self, values: NDArray[np.uint16]) -> NDArray[np.uint8]:
-        """``values`` of any shape as uint8; the range is widened first where they lie outside of it."""
-        self._widen(values)
+        """``values`` of any shape as uint8; the range is settled first."""
+        self._settle(values)
         if not self.stretched:
             return (values >> 8).astype(np.uint8)
         rows = values.reshape(values.shape[0], -1)
@@ -39,15 +43,22 @@ class Brightness:
         scaled = cv2.convertScaleAbs(above, alpha=255 / (self.high - self.low))
         return np.asarray(scaled, dtype=np.uint8).reshape(values.shape)
 
-    def _widen(self, values: NDArray[np.uint16]) -> None:
+    def _settle(self, values: NDArray[np.uint16]) -> None:
         sample = values.ravel()[:: max(1, values.size // SAMPLES)]
         beyond = int(SHARE * len(sample))
         ordered = np.partition(sample, (beyond, len(sample) - 1 - beyond))
         low, high = int(ordered[beyond]), int(ordered[-1 - beyond])
-        if self.high and self.low <= low and high <= self.high:
-            return
-        if self.high:
-            low, high = min(low, self.low), max(high, self.high)
+        self._used, self._frames = (min(low, self._used[0]), max(high, self._used[1])), self._frames + 1
+        if not self.high or low < self.low or self.high < high:
+            self._set(min(low, self.low) if self.high else low, max(high, self.high))
+        elif self._frames >= RUN:
+            if max(self._used[1] - self._used[0], LEAST_SPAN) < SMALL_PART * (self.high - self.low):
+                self._set(*self._used)
+            self._used, self._frames = (65535, 0), 0
+
+    def _set(self, low: int, high: int) -> None:
+        """Take the range of ``low`` to ``high``, with room."""
+        self._used, self._frames = (65535, 0), 0
         room = max(int(ROOM * (high - low)), (LEAST_SPAN - (high - low)) // 2)
         whole = high - low >= WHOLE_SPAN
         self.low, self.high = (0, 65535) if whole else (max(0, low - room), min(65535, high + room))

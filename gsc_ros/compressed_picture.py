@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gsc_ros.frame import MAX_SIDE
-from gsc_ros.picture_header import PictureError, PictureHeader, check_whole, read_header
+from gsc_ros.picture_header import PictureError, PictureHeader, check_whole, largest_value, read_header
 
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 BRIGHTEST = 1.5  # of pictures of floating point, whose white is 1
@@ -29,8 +29,14 @@ def decode(data: bytes, *, upright: bool, thorough: bool) -> NDArray[Any]:
         raise PictureError(f"OpenCV cannot decode this {header.kind}") from error
     if image is None:
         raise PictureError(f"OpenCV cannot decode this {header.kind} of {header.width}x{header.height}")
+    if header.kind == "PNM" and (white := largest_value(data)) < 255:  # which OpenCV heeds in texts alone
+        image = cv2.convertScaleAbs(image, alpha=255 / max(white, 1))
     if image.dtype in (np.float32, np.float64):
         image = _of_floats(np.asarray(image))
+    if image.dtype not in (np.uint8, np.uint16):
+        raise PictureError(
+            f"a {header.kind} of {image.dtype} values: 8 or 16 bits without a sign, or floating point, are read"
+        )
     if image.ndim == 3:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
     return np.asarray(image)

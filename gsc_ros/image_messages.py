@@ -64,7 +64,7 @@ class ImageReader:
             low, high = self._brightness.low, self._brightness.high
             self._once(
                 "stretched",
-                f"16 bits a pixel: {low} to {high} are shown as black to white, wider where frames go beyond",
+                f"16 bits a pixel: {low} to {high} are shown as black to white; the range follows what frames use",
             )
         fitting = fit(image)
         if fitting.shape != image.shape:

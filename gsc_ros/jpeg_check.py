@@ -9,6 +9,7 @@ coefficients, or in a progressive JPEG, is not seen.
 from __future__ import annotations
 
 import re
+from array import array
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -22,6 +23,7 @@ RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 BITS, ADVANCE, SIZE = 0x3F, 6, 14
 BLOCK_ENDS = 64
 BROKEN = 255
+PART = 1 << 16  # bytes
 
 
 @dataclass
@@ -137,12 +139,16 @@ def _steps(table: bytes, dc: bool) -> list[int]:
     return steps.tolist()
 
 
-def _windows(coded: bytes) -> list[int]:
-    """The next 16 bits at each bit of ``coded``."""
-    padded = np.frombuffer(coded + b"\0\0\0\0", dtype=np.uint8).astype(np.uint32)
-    wide = padded[:-2] << 16 | padded[1:-1] << 8 | padded[2:]
+def _windows(coded: bytes) -> array[int]:
+    """The next 16 bits at each bit of ``coded``; 16 bytes for each of its bytes, made part by part."""
+    padded = np.frombuffer(coded + b"\0\0\0\0", dtype=np.uint8)
     shifts = np.arange(8, 0, -1, dtype=np.uint32)
-    return ((wide[:, None] >> shifts) & 0xFFFF).ravel().tolist()
+    windows = array("H")
+    for start in range(0, len(padded) - 2, PART):
+        part = padded[start : start + PART + 2].astype(np.uint32)
+        wide = part[:-2] << 16 | part[1:-1] << 8 | part[2:]
+        windows.frombytes((wide[:, None] >> shifts).astype(np.uint16).tobytes())
+    return windows
 
 
 def _walk(coded: bytes, head: _Head, mcus: int) -> str | None:

@@ -18,8 +18,11 @@ MAX_PIXELS = 64_000_000
 KINDS = "PNG, JPEG, WebP, TIFF, BMP and PNM"
 JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 FILL = re.compile(b"\xff+")
+MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # that is neither data nor a restart
 # No camera writes more; going through millions of empty ones would take seconds.
 MOST_SEGMENTS, MOST_BLOCKS, PNM_HEADER_BYTES = 10_000, 100_000, 4096
+# Each scan of a progressive JPEG goes over all its blocks, whatever few bytes it has; encoders write a dozen.
+MOST_SCANS = 64
 TIFF_TAGS = (256, 257, 273, 279, 324, 325)  # width, height, where strips and tiles are and how long
 TIFF_STARTS = {b"II*\0": "<", b"MM\0*": ">"}
 
@@ -148,6 +151,11 @@ def _pnm_numbers(data: bytes) -> tuple[int, int, int, int]:
     return numbers[0], numbers[1], numbers[2] if wanted == 3 else 1, place + 1
 
 
+def largest_value(data: bytes) -> int:
+    """What a PNM calls white; 255 where it cannot say."""
+    return _pnm_numbers(data)[2] if data[1:2] in (b"5", b"6") else 255
+
+
 def _tiff_tags(data: bytes) -> dict[int, list[int]]:
     """The whole numbers of :data:`TIFF_TAGS` in the first directory."""
     order = TIFF_STARTS[data[:4]]
@@ -185,7 +193,17 @@ def _check_png(data: bytes) -> str | None:
 def _check_jpeg(data: bytes) -> str | None:
     scan = _jpeg_segments(data)[-1][1]
     # In coded data 0xff is followed by 0 or a restart marker, so this is the end and no pixel.
-    return None if data.rfind(JPEG_END) > scan else "it is cut off"
+    if data.rfind(JPEG_END) <= scan:
+        return "it is cut off"
+    scans, place = 1, scan
+    for _ in range(MOST_SEGMENTS):
+        found = MARKER.search(data, place + struct.unpack_from(">H", data, place)[0])
+        if found is None or found[1] == JPEG_END[1:]:
+            return None
+        place, scans = found.end(), scans + (found[1] == b"\xda")
+        if scans > MOST_SCANS:
+            break
+    return f"it has more than {MOST_SCANS} scans"
 
 
 def _check_webp(data: bytes) -> str | None:

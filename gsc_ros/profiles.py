@@ -19,6 +19,7 @@ from gsc_ros.latents.selection import SELECTIONS
 from gsc_ros.profile_fields import Field, Reads, check, shown
 from gsc_ros.profile_fields import ProfileError as ProfileError
 from gsc_ros.weights import Weights
+from gsc_ros.whole_output import whole
 
 MOST_BYTES = 65_536  # of a profile's file; those that ship have 3,000
 INSTALL = "install the package again, with its models folder"
@@ -133,7 +134,17 @@ def write_sha256(path: Path) -> dict[str, str]:
     text, count = re.subn(
         r"^sha256:.*\n(?:[ \t]+.*\n)*", block, text if text.endswith("\n") else text + "\n", flags=re.M
     )
-    path.write_text(text if count else text + block, encoding="utf-8")
+    text = text if count else text + block
+    try:
+        right = yaml.load(text, _PlainLoader) == {**content, "sha256": digests}
+    except yaml.YAMLError:
+        right = False
+    if not right:
+        raise ProfileError(
+            f"profile {path}: its sha256 cannot be written in place; take that section out, and try again"
+        )
+    with whole(path) as place:
+        place.write_text(text, encoding="utf-8")
     return digests
 
 

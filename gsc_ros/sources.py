@@ -6,7 +6,7 @@ source that gives no frame at all is an error that says what is there.
 
 from __future__ import annotations
 
-import os
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from gsc_ros.image_messages import ImageMessageError, ImageReader
 from gsc_ros.left_out import LeftOut, silently
 from gsc_ros.natural_order import natural
 from gsc_ros.picture_header import PictureError
+from gsc_ros.video_files import VideoError, video_frames
 
 Image = NDArray[np.uint8]
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"}
 PHOTOGRAPHS = ("astronaut", "coffee", "rocket", "chelsea")
 FRAMES_PER_PHOTOGRAPH = 6
 MOST_BYTES = 1 << 30  # of an image file
-MISSING_SHARE = 0.1  # of a video's frames, before it is told; headers count roughly
 
 
 class SourceError(ValueError):
@@ -62,11 +62,11 @@ class Source:
         if self.images:
             frames = image_folder(self.images, left_out)
         elif self.video:
-            frames = video(str(self.video), left_out)
+            frames = video(self.video, left_out)
         elif self.bag:
             frames = bag_images(self.bag, self.topic, left_out)
         elif self.camera is not None:
-            frames = video(self.camera, left_out)
+            frames = camera(self.camera, left_out)
         else:
             return moving_photographs()
         return _at_least_one(frames, self.name, left_out)
@@ -140,46 +140,34 @@ def _count(number: int, one: str, more: str) -> str:
     return f"{number} {one if number == 1 else more}"
 
 
-def video(name: str | int, left_out: LeftOut | None = None) -> Iterator[Image]:
-    """The frames of a video file, upright, or of camera number ``name``."""
+def video(path: Path, left_out: LeftOut | None = None) -> Iterator[Image]:
+    """The frames of a video file, upright."""
+    if not path.is_file():
+        raise SourceError(f"{path} cannot be opened as a video: there is no such file")
+    try:
+        yield from video_frames(str(path), left_out or LeftOut())
+    except VideoError as error:
+        raise SourceError(str(error)) from error
+
+
+def camera(number: int, left_out: LeftOut | None = None) -> Iterator[Image]:
+    """The frames of camera ``number`` of this machine."""
     left_out = left_out or LeftOut()
-    if isinstance(name, str) and not Path(name).is_file():
-        raise SourceError(f"{name} cannot be opened as a video: there is no such file")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # one line from us says it
-    capture = cv2.VideoCapture(name)
-    what = f"camera {name}" if isinstance(name, int) else name
-    if not capture.isOpened():
-        convert = "" if isinstance(name, int) else ": it has no pictures, is cut off, or is of a kind that OpenCV lacks"
-        raise SourceError(f"{what} cannot be opened as a video{convert}")
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-    expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    reader = ImageReader("", lambda sentence: left_out.tell(f"{what}: {sentence}"))
-
-    def frames() -> Iterator[Image]:
-        index = 0
-        try:
-            while True:
-                there, image = capture.read()
-                if not there:
-                    break
-                try:
-                    yield reader.finish(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)))
-                except ImageMessageError as error:
-                    left_out.frame(what, f": frame {index}", error)
-                index += 1
-            if not index:
-                code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
-                codec = "".join(chr(c) if 32 <= c < 127 else "?" for c in code)
-                raise SourceError(
-                    f"{what}: no frame of it can be decoded ({codec}): "
-                    "`ffmpeg -i IN -c:v libx264 OUT.mp4` makes a video that can, if there are any"
-                )
-            if index < (1 - MISSING_SHARE) * expected:
-                left_out.tell(f"{what} ends after {index} frames, its header says {expected:.0f}")
-        finally:
-            capture.release()
-
-    return frames()
+    capture = cv2.VideoCapture(number)
+    try:
+        if not capture.isOpened():
+            raise SourceError(f"camera {number} cannot be opened")
+        reader = ImageReader("", lambda sentence: left_out.tell(f"camera {number}: {sentence}"))
+        for index in itertools.count():
+            there, image = capture.read()
+            if not there:
+                return
+            try:
+                yield reader.finish(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)))
+            except ImageMessageError as error:
+                left_out.frame(f"camera {number}", f": frame {index}", error)
+    finally:
+        capture.release()
 
 
 def bag_images(path: Path, topic: str | None, left_out: LeftOut | None = None) -> Iterator[Image]:
@@ -200,7 +188,7 @@ def bag_images(path: Path, topic: str | None, left_out: LeftOut | None = None) -
     except BagError as error:
         raise SourceError(str(error)) from error
     chosen = found.taken[0]
-    others = [one.name for one in found.taken[1:]] + [one.name for one in found.twins]
+    others = [one.name for one in (*found.taken[1:], *found.twins, *found.generated)]
     if others:
         left_out.tell(f"{path}: {chosen.name} is taken; --topic takes {' or '.join(others)}")
     reader = ImageReader(chosen.name, lambda sentence: left_out.tell(f"{chosen.name}: {sentence}"), from_disk=True)

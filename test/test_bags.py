@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 
 import numpy as np
@@ -525,3 +526,94 @@ def cv2_jpeg(height: int, width: int) -> bytes:
     from conftest import scene
 
     return cv2.imencode(".jpg", scene(1, height, width))[1].tobytes()
+
+
+def test_what_is_made_anew_is_not_mixed_with_what_was_recorded(tmp_path, capsys) -> None:
+    """A robot records what it sends beside what it sees; a base station what it gets beside what it paints."""
+    seen = camera(3, "/camera/image_raw/compressed")
+    code, _, _ = convert(write(tmp_path / "in", seen), tmp_path / "out", capsys)
+    assert code == 0
+    recording = Recording(tmp_path / "out")
+    sent = [(topic.name, topic.type, data) for topic, _, data in recording.messages()]
+    recording.close()
+    code, _, err = convert(write(tmp_path / "robot", [*sent, *seen]), tmp_path / "again", capsys)
+    assert code == 0 and topics(tmp_path / "again") == {"/camera/image_raw/gsc": 3}
+    assert "/camera/image_raw/gsc (3 messages) is skipped: it is made anew" in err
+    painted = [(f"/camera/gsc/{name}", IMAGE, image(seed)) for seed in range(2) for name in ("image_raw", "confidence")]
+    base = write(tmp_path / "base", [*sent, *painted])
+    code, _, err = convert(base, tmp_path / "painted", capsys, "--decode")
+    assert code == 0 and set(topics(tmp_path / "painted").values()) == {3}
+    assert "/camera/gsc/confidence (2 messages) is skipped: it is made anew" in err
+
+
+def test_what_was_generated_is_no_camera(tmp_path, capsys) -> None:
+    painted = [(f"/front/gsc/{name}", IMAGE, image(seed)) for seed in range(2) for name in ("image_raw", "confidence")]
+    code, _, err = convert(write(tmp_path / "in", [*painted, *camera(2)]), tmp_path / "out", capsys)
+    assert code == 0 and "/front/gsc/confidence was generated, no camera saw it" in err
+    assert topics(tmp_path / "out") == {
+        "/front/gsc/image_raw": 2, "/front/gsc/confidence": 2, "/camera/image_raw/gsc": 2,
+    }  # fmt: skip
+    alone = write(tmp_path / "alone", painted)
+    with pytest.raises(SourceError, match="no pictures of a camera"):
+        Source(bag=alone).frames()
+    assert len(list(Source(bag=alone, topic="/front/gsc/image_raw").frames())) == 2
+
+
+@pytest.mark.parametrize("start", [0, 9, 1 << 40, 1 << 62, (1 << 64) - 1])
+def test_an_index_that_points_nowhere_is_not_followed(tmp_path, start) -> None:
+    file = next(write(tmp_path / "in", camera(3)).glob("*.mcap"))
+    data = bytearray(file.read_bytes())
+    place, end = int.from_bytes(data[-28:-20], "little"), len(data) - 37
+    while data[place] != 8:  # the record that says where a chunk is
+        place += 9 + int.from_bytes(data[place + 1 : place + 9], "little")
+        assert place < end
+    data[place + 25 : place + 33] = start.to_bytes(8, "little")
+    file.write_bytes(data)
+    count, told = frames_of(file)
+    assert count == 3 and len(told) == 1
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    ["[" * 5000, "rosbag2_bagfile_information: {a: 2020-99-99}",
+     "rosbag2_bagfile_information: {relative_file_paths: [in.mcap], topics_with_message_count: 5}"],
+)  # fmt: skip
+def test_hostile_metadata_is_not_needed(tmp_path, metadata) -> None:
+    bag = write(tmp_path / "in", camera(2))
+    (bag / "metadata.yaml").write_text(metadata)
+    count, told = frames_of(bag)
+    assert count == 2 and "says nothing of use" in told[0]
+
+
+def test_times_before_1970_are_left_out_and_told(tmp_path, capsys) -> None:
+    file = write_humble(tmp_path / "in.db3", camera(3))
+    base = sqlite3.connect(file)
+    base.execute("UPDATE messages SET timestamp = -5000000000 WHERE id = 2")
+    base.commit()
+    base.close()
+    code, out, err = convert(file, tmp_path / "out", capsys)
+    assert code == 0 and "2 frames" in out and "read as far as it goes" in err
+
+
+def test_a_few_raw_frames_are_not_taken_for_a_whole_drive(tmp_path, capsys) -> None:
+    rows = [("/camera/image_raw", IMAGE, image(1)), *camera(6, "/camera/image_raw/compressed")]
+    code, out, err = convert(write(tmp_path / "in", rows), tmp_path / "out", capsys)
+    assert code == 0 and "6 frames" in out
+    assert "/camera/image_raw is of the same camera as /camera/image_raw/compressed, which is taken" in err
+
+
+def test_raw_frames_that_cannot_be_read_do_not_hide_the_others(tmp_path, capsys) -> None:
+    rows = [("/camera/image_raw", IMAGE, image(seed, encoding="vendor12p")) for seed in range(3)]
+    bag = write(tmp_path / "in", [*rows, *camera(3, "/camera/image_raw/compressed")])
+    code, out, err = convert(bag, tmp_path / "out", capsys)
+    assert code == 0 and "3 frames" in out
+    assert "/camera/image_raw is of the same camera as /camera/image_raw/compressed, which is taken" in err
+
+
+def test_a_pipe_is_no_bag(tmp_path, capsys) -> None:
+    os.mkfifo(tmp_path / "in.mcap")
+    holder = os.open(tmp_path / "in.mcap", os.O_RDWR)  # or the old code would wait here for ever
+    os.write(holder, bytes(16))
+    code, _, err = convert(tmp_path / "in.mcap", tmp_path / "out", capsys)
+    os.close(holder)
+    assert code == 1 and "is not a file" in err

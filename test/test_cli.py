@@ -160,9 +160,13 @@ def test_a_bag_painted_by_several_workers_is_the_same(tmp_path, capsys, shared_d
     assert "device 'cuda:9' is not there: cpu" in capsys.readouterr().err
 
 
-def test_a_packet_is_written_whole_or_not_at_all(picture, tmp_path, capsys, monkeypatch) -> None:
-    packet = tmp_path / "view.gsc"
-    packet.write_bytes(b"an older one")
+@pytest.mark.parametrize("command", ["encode", "decode"])
+def test_a_result_is_written_whole_or_not_at_all(picture, tmp_path, capsys, monkeypatch, command) -> None:
+    (tmp_path / "in").mkdir()
+    assert run(["encode", str(picture), str(tmp_path / "in" / "view.gsc")]) == 0
+    source = picture if command == "encode" else tmp_path / "in" / "view.gsc"
+    result = tmp_path / ("view.gsc" if command == "encode" else "view.png")
+    result.write_bytes(b"an older one")
 
     def full(self, data):
         with self.open("wb") as file:
@@ -170,10 +174,10 @@ def test_a_packet_is_written_whole_or_not_at_all(picture, tmp_path, capsys, monk
         raise OSError(28, "No space left on device", str(self))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    assert run(["encode", str(picture), str(packet)]) == 1
+    assert run([command, str(source), str(result)]) == 1
     assert "No space left on device" in capsys.readouterr().err
-    assert packet.read_bytes() == b"an older one"
-    assert list(tmp_path.iterdir()) == [packet]
+    assert result.read_bytes() == b"an older one"
+    assert {path.name for path in tmp_path.iterdir()} == {"in", result.name}
 
 
 def test_what_is_no_file_is_written_to_directly(picture, tmp_path) -> None:

@@ -5,6 +5,7 @@ The nodes are real ones in this process. Messages go through CDR and into the ca
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -194,6 +195,24 @@ def test_the_operators_page_lives_through_any_message(started) -> None:
         hears(node, String, String(data=text))
 
     any_of_them()
+
+
+def test_a_picture_whose_time_cannot_be_known_is_not_shown_as_fresh(started) -> None:
+    """Its stamp was never set, or lies ahead of the base's clock: an age of 0.0 s would say that it is live."""
+    from gsc_ros.nodes.viewer import Viewer
+
+    node = started(lambda: Viewer(["/camera"], "/gateway", clocks_agree=True))
+    now = node.get_clock().now().nanoseconds // 10**9
+
+    def age(sec: int) -> float | None:
+        image = fill_image(Image(), np.zeros((16, 16, 3), np.uint8), Image().header)
+        image.header.stamp = Time(sec=sec)
+        hears(node, Image, image)
+        return json.loads(node.server._last["image", "/camera"])["age_s"]
+
+    assert age(0) is None
+    assert age(now + 3600) is None
+    assert 3600 <= age(now - 3600) < 3600 + LIMIT_S
 
 
 VALUES = st.one_of(

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gsc_ros.brightness import Brightness
 from gsc_ros.image_encodings import ENCODINGS
 from gsc_ros.image_messages import ImageMessageError, ImageReader, depth_of, fill_image, fit, read_image
 
@@ -132,6 +133,24 @@ def test_thermal_frames_of_14_bits_are_visible_and_do_not_flicker() -> None:
     assert wider[0, 0, 0] != frames[0][0, 0, 0]
     assert again[0, 0, 0] == wider[0, 0, 0]
     assert len(told) == 1 and "16 bits a pixel" in told[0]
+
+
+def test_one_white_frame_does_not_darken_all_that_follow() -> None:
+    """Thermal cameras send a frame of their shutter now and then."""
+    rng = np.random.default_rng(1)
+    brightness = Brightness()
+    frames = [rng.integers(7000, 9000, (60, 80)).astype(np.uint16) for _ in range(100)]
+    before = brightness.to_8_bits(frames[0])
+    assert before.std() > 50
+    assert brightness.to_8_bits(np.full((60, 80), 65535, np.uint16)).min() == 255
+    after = [brightness.to_8_bits(frame) for frame in frames]
+    assert after[0].std() < 5
+    assert all(picture.std() > 50 for picture in after[32:])
+    changes = sum(
+        a != b for a, b in zip([(p[0, 0] > 0) for p in after], [(p[0, 0] > 0) for p in after[1:]], strict=False)
+    )
+    assert changes <= 1
+    assert len({brightness.low, brightness.high}) == 2 and brightness.high < 20000
 
 
 def test_one_bad_pixel_does_not_take_the_range() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import cv2
@@ -201,3 +202,43 @@ def test_whatever_the_bytes_are_they_are_read_or_refused(suffix, changes, cut) -
 def test_any_bytes_are_refused(data, start) -> None:
     with pytest.raises(PictureError):
         whole(start + data)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32])
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3)])
+def test_values_with_a_sign_are_refused(kind, shape) -> None:
+    data = cv2.imencode(".tif", np.zeros(shape, kind))[1].tobytes()
+    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED).dtype == kind
+    with pytest.raises(PictureError, match="without a sign"):
+        whole(data)
+
+
+def test_a_jpeg_of_scans_without_end_is_refused() -> None:
+    """Each scan takes sixteen bytes, and a walk over all blocks of the picture."""
+    data = cv2.imencode(".jpg", np.full((64, 64), 128, np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    scan = data[data.rfind(b"\xff\xda") : -2]
+    assert whole(data).shape == whole(data[:-2] + 20 * scan + data[-2:]).shape == (64, 64, 3)
+    with pytest.raises(PictureError, match="more than 64 scans"):
+        decode(data[:-2] + 100 * scan + data[-2:], upright=True, thorough=False)
+    # An end that stands in a table is none.
+    comment = b"\xff\xfe\x00\x06\xff\xd9\xff\xda"
+    with pytest.raises(PictureError, match="more than 64 scans"):
+        decode(data[:-2] + comment + 100 * scan + data[-2:], upright=True, thorough=False)
+
+
+def test_searching_a_jpeg_takes_little_memory() -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (600, 800, 3), dtype=np.uint8)
+    data = encoded(".jpg", noise, cv2.IMWRITE_JPEG_QUALITY, 95)
+    tracemalloc.start()
+    assert damage(data) is None
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 40 * len(data) + (16 << 20)
+
+
+@pytest.mark.parametrize("white", [1, 15, 100, 254])
+def test_white_is_what_a_pnm_calls_so(white) -> None:
+    grey = np.full((16, 16), white, np.uint8)
+    assert whole(b"P5 16 16 %d\n" % white + grey.tobytes()).min() == 255
+    assert whole(b"P6 16 16 %d\n" % white + np.dstack([grey, 0 * grey, grey]).tobytes())[3, 4].tolist() == [255, 0, 255]
+    assert whole(b"P2 16 16 %d\n" % white + b"%d " % white * 256 + b"\n").min() == 255

@@ -245,3 +245,19 @@ def test_sha256_are_written_into_a_profile_and_nothing_else_changes(nano, tmp_pa
     path.write_text(yaml.safe_dump(nano | {"weights": "gone"}))
     assert run(["profiles", "--sha256", str(path)]) == 1
     assert "which is missing" in capsys.readouterr().err
+
+
+def test_a_section_that_cannot_be_replaced_leaves_the_profile_as_it_is(tmp_path) -> None:
+    text = share_directory().joinpath("config/profiles/nano.yaml").read_text()
+    text = text.replace("weights: ", f"weights: {share_directory() / 'config' / 'profiles'}/", 1)
+    digests = text[text.index("sha256:") :]
+    lines = [line for line in digests.splitlines()[1:] if line.startswith("  ")]
+    odd = "sha256:\n" + lines[0] + "\n\n" + "\n".join(lines[1:])
+    path = tmp_path / "mine.yaml"
+    path.write_text(text[: text.index("sha256:")] + odd + "\n")
+    load_profile(path)
+    before = path.read_text()
+    with pytest.raises(ProfileError, match="cannot be written in place"):
+        write_sha256(path)
+    assert path.read_text() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["mine.yaml"]

@@ -122,6 +122,50 @@ def test_a_turned_video_is_upright(tmp_path, photograph) -> None:
     assert np.abs(np.rot90(as_it_lies).astype(int) - upright).mean() < 4
 
 
+@pytest.mark.parametrize(("name", "options"), [
+    ("v.mp4", ["-c:v", "libx264", "-flags", "+ilme+ildct", "-x264-params", "tff=1"]),
+    ("v.ts", ["-c:v", "mpeg2video", "-flags", "+ilme+ildct", "-vf", "setfield=tff"]),
+    ("v.mkv", ["-c:v", "ffv1", "-field_order", "tt", "-vf", "setfield=tff"]),
+])  # fmt: skip
+def test_interlaced_videos_are_not_black(tmp_path, photograph, name, options) -> None:
+    """OpenCV 4.13 and 4.14 give black, or what lay in memory, and no error."""
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    cv2.imwrite(str(tmp_path / "p.png"), photograph[:, :, ::-1])
+    command = [
+        "-loop",
+        "1",
+        "-i",
+        str(tmp_path / "p.png"),
+        "-frames:v",
+        "3",
+        "-r",
+        "25",
+        *options,
+        str(tmp_path / name),
+    ]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *command], check=True)
+    frames = list(Source(video=tmp_path / name).frames())
+    assert len(frames) == 3
+    assert all(np.abs(frame.astype(int) - photograph).mean() < 12 for frame in frames)
+
+
+def test_damaged_frames_of_a_video_are_left_out(tmp_path, capsys) -> None:
+    av, imageio_ffmpeg = pytest.importorskip("av"), pytest.importorskip("imageio_ffmpeg")
+    path = tmp_path / "v.mp4"
+    command = ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=1", "-c:v", "libx264", str(path)]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *command], check=True)
+    assert len(list(Source(video=path).frames())) == 25
+    data = bytearray(path.read_bytes())
+    for place in (len(data) // 4, len(data) // 2):
+        data[place : place + 200] = np.random.default_rng(1).integers(0, 256, 200, dtype=np.uint8).tobytes()
+    path.write_bytes(data)
+    with av.open(str(path)) as container:
+        damaged = sum(frame.is_corrupt for frame in container.decode(video=0))
+    assert damaged
+    assert len(list(Source(video=path).frames())) == 25 - damaged
+    assert capsys.readouterr().err.count("left out: its data are damaged") == damaged
+
+
 @pytest.mark.parametrize("kind", ["missing", "empty", "words", "header only", "no frames"])
 def test_a_video_without_pictures_is_one_line(tmp_path, photograph, kind, capfd) -> None:
     path = tmp_path / "v.avi"

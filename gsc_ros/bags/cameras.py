@@ -9,9 +9,10 @@ from itertools import islice
 from gsc_ros.bag_types import FRAME_TYPE, IMAGE_TYPES, deserialize
 from gsc_ros.bags.recording import Recording
 from gsc_ros.bags.topic import BagError, Topic
-from gsc_ros.image_messages import depth_of
+from gsc_ros.image_messages import ImageMessageError, depth_of, read_pixels
 
 NAMED = 12  # topics in one line
+GENERATED = ("/gsc", "/gsc/confidence")  # what the reconstructor's topics end with, /image_raw aside
 LOOKED_AT = 5  # messages of a topic, until one can be read
 
 
@@ -22,17 +23,20 @@ class Cameras:
     taken   with pictures, one for each camera, in the order of the bag
     twins   of the same camera as one that is taken
     depth   hold distances: what they are
+    generated  were painted at a base station, or say how far to trust that: no camera saw them
     """
 
     taken: list[Topic]
     twins: dict[Topic, Topic]
     depth: dict[Topic, str]
+    generated: list[Topic]
 
     def notes(self) -> list[str]:
         """A sentence for each topic that is passed over."""
-        return [
+        twins = [
             f"{twin.name} is of the same camera as {topic.name}, which is taken" for twin, topic in self.twins.items()
         ]
+        return twins + [f"{topic.name} was generated, no camera saw it: it is not taken" for topic in self.generated]
 
 
 def camera_of(topic: str) -> str:
@@ -55,15 +59,27 @@ def cameras(recording: Recording, wanted: str | None) -> Cameras:
             raise BagError(f"{recording.path}: no pictures in {wanted}; image topics: {_names(coloured)}")
         if not chosen:
             raise BagError(f"{recording.path}: no topic {wanted}; image topics: {_names(coloured)}")
-        return Cameras(chosen, {}, depth)
+        return Cameras(chosen, {}, depth, [])
+    generated = [topic for topic in coloured if camera_of(topic.name).endswith(GENERATED)]
+    coloured = [topic for topic in coloured if topic not in generated]
     if not coloured:
-        raise BagError(f"{recording.path}: {_nothing(recording, depth)}")
+        raise BagError(f"{recording.path}: {_nothing(recording, depth, generated)}")
     taken: dict[str, Topic] = {}
-    # Of one camera the picture that has lost nothing yet.
-    for topic in sorted(coloured, key=lambda topic: topic.type != IMAGE_TYPES[0]):
+    by_camera: dict[str, list[Topic]] = {}
+    for topic in coloured:
+        by_camera.setdefault(camera_of(topic.name), []).append(topic)
+
+    def last_resort(topic: Topic) -> tuple[bool, bool, bool]:
+        same = by_camera[camera_of(topic.name)]
+        most = max(recording.topics[other] for other in same)
+        unread = len(same) > 1 and not _readable(recording, topic)
+        return unread, 2 * recording.topics[topic] < most, topic.type != IMAGE_TYPES[0]
+
+    # Of one camera the picture that has lost nothing yet, where it can be read and most frames are not in the other alone.
+    for topic in sorted(coloured, key=last_resort):
         taken.setdefault(camera_of(topic.name), topic)
     twins = {topic: taken[camera_of(topic.name)] for topic in coloured if topic not in taken.values()}
-    return Cameras([topic for topic in coloured if topic not in twins], twins, depth)
+    return Cameras([topic for topic in coloured if topic not in twins], twins, depth, generated)
 
 
 def _depth(recording: Recording, topic: Topic) -> str | None:
@@ -75,8 +91,21 @@ def _depth(recording: Recording, topic: Topic) -> str | None:
     return None
 
 
-def _nothing(recording: Recording, depth: dict[Topic, str]) -> str:
+def _readable(recording: Recording, topic: Topic) -> bool:
+    """Whether one of the first messages is a picture."""
+    for _, _, data in islice(recording.messages([topic]), LOOKED_AT):
+        try:
+            read_pixels(deserialize(data, topic.type), topic.name)
+        except (BagError, ImageMessageError):
+            continue
+        return True
+    return False
+
+
+def _nothing(recording: Recording, depth: dict[Topic, str], generated: Sequence[Topic]) -> str:
     """Why there are no pictures, and what there is."""
+    if generated:
+        return f"no pictures of a camera in it; {_names(generated)} were generated (--topic takes one all the same)"
     if depth:
         topic, reason = next(iter(depth.items()))
         return f"{topic.name}: {reason}; image topics with pictures: none"

@@ -222,7 +222,7 @@ class McapStorage:
                     self._learn(code, body, Counter())
         except (ValueError, struct.error):
             counts = None
-        if counts is not None and self.topics and (self._chunks or not sum(counts.values())):
+        if counts is not None and self.topics and (self._indexed(start) if self._chunks else not sum(counts.values())):
             self.counts = counts
             self._data_end = start
             return True
@@ -230,6 +230,17 @@ class McapStorage:
         self._schemas.clear()
         self._chunks.clear()
         return False
+
+    def _indexed(self, end: int) -> bool:
+        """Whether each of the chunks lies before ``end``, and is there once."""
+        starts = {chunk.start for chunk in self._chunks}
+        return len(starts) == len(self._chunks) and all(
+            8 <= start < end and self._code(start) == CHUNK for start in starts
+        )
+
+    def _code(self, place: int) -> int:
+        self._file.seek(place)
+        return self._file.read(1)[0]
 
 
 def _within(data: bytes) -> Iterator[tuple[int, int, bytes]]:

@@ -85,7 +85,8 @@ class Recording:
             content = yaml.safe_load(file.read_text(encoding="utf-8"))
             found = content["rosbag2_bagfile_information"]
             found["relative_file_paths"][:0] = []
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
+            list(found.get("topics_with_message_count") or [])
+        except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError, KeyError, RecursionError):
             self._tell(
                 f"{file} says nothing of use: the files beside it are read (`ros2 bag reindex` writes a new one)"
             )
@@ -107,6 +108,8 @@ class Recording:
         return found
 
     def _open(self, file: Path) -> Storage:
+        if file.exists() and not file.is_file():  # to open a pipe would wait for whoever writes into it
+            raise BagError(f"{file} is not a file")
         try:
             with file.open("rb") as content:
                 start = content.read(16)

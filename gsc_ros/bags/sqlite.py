@@ -88,7 +88,9 @@ class SqliteStorage:
                     "SELECT id, topic_id, timestamp FROM messages WHERE id > ? ORDER BY id", (last,)
                 ):
                     last, leap = row, 1
-                    if number in self.topics and isinstance(when, int):
+                    if (
+                        number in self.topics and isinstance(when, int) and when >= 0
+                    ):  # no bag that is written has earlier ones
                         self._rows.append(row)
                         self._numbers.append(number)
                         self._times.append(when)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -82,11 +82,13 @@ def run(options: argparse.Namespace) -> None:
             if not work.done:
                 raise CommandError(f"none of {left_out.count} frames could be converted")
 
+        made = {name for topic in chosen for name in work.topics(topic.name)}
         with crew_of(options) as crew, new_bag(options.output, check) as bag:
             kept = set()
             for topic in recording.topics:
                 if topic not in dropped and topic not in chosen:
-                    reason = bag.keep(topic)
+                    # Two streams on one topic would be neither: frames that build on others, times that go back.
+                    reason = "it is made anew" if topic.name in made else bag.keep(topic)
                     if reason is None:
                         kept.add(topic)
                     else:
@@ -188,6 +190,10 @@ class _Work(Protocol):
         """What has to be done frame after frame; returns what ``finish`` is called with. ValueError: the frame is left out."""
         ...
 
+    def topics(self, topic: str) -> Sequence[str]:
+        """The names of what is made of ``topic``."""
+        ...
+
     def messages(self, topic: str, header: Any, result: Any) -> Iterable[tuple[str, str, Any]]:
         """Topic, type and message of everything that ``finish`` made of a frame."""
         ...
@@ -251,14 +257,18 @@ class _Encoding:
 
     finish = staticmethod(_as_it_is)
 
+    def topics(self, topic: str) -> Sequence[str]:
+        from gsc_ros.bags.cameras import camera_of
+
+        return [camera_of(topic) + FRAME_TOPIC]
+
     def messages(self, topic: str, header: Any, result: Any) -> Iterable[tuple[str, str, Any]]:
         from gsc_ros.bag_types import FRAME_TYPE, typestore
-        from gsc_ros.bags.cameras import camera_of
         from gsc_ros.frame_messages import message_fields
 
         kind = typestore().types[FRAME_TYPE]
         fields = message_fields(result, lambda code, values: np.array(list(values), dtype=code))
-        yield camera_of(topic) + FRAME_TOPIC, FRAME_TYPE, kind(header=header, **fields)
+        yield self.topics(topic)[0], FRAME_TYPE, kind(header=header, **fields)
 
     def summary(self) -> str:
         return f"{self.done} frames, {self._bytes / self.done:.0f} bytes a frame"
@@ -288,14 +298,18 @@ class _Decoding:
 
     finish = staticmethod(_paint)
 
+    def topics(self, topic: str) -> Sequence[str]:
+        base = topic.removesuffix(FRAME_TOPIC) + "/gsc"
+        return [f"{base}/image_raw", f"{base}/confidence", f"{base}/caption"]
+
     def messages(self, topic: str, header: Any, result: Any) -> Iterable[tuple[str, str, Any]]:
         from gsc_ros.bag_types import typestore
 
-        base = topic.removesuffix(FRAME_TOPIC) + "/gsc"
+        *pictures, words = self.topics(topic)
         image, text = typestore().types["sensor_msgs/msg/Image"], typestore().types["std_msgs/msg/String"]
         picture, confidence, caption = result
         self.done += 1
-        for name, encoding, pixels in (("image_raw", "rgb8", picture), ("confidence", "mono8", confidence)):
+        for name, encoding, pixels in zip(pictures, ("rgb8", "mono8"), (picture, confidence), strict=True):
             height, width = pixels.shape[:2]
             filled = image(
                 header=header,
@@ -306,8 +320,8 @@ class _Decoding:
                 step=pixels.size // height,
                 data=pixels.ravel(),
             )
-            yield f"{base}/{name}", "sensor_msgs/msg/Image", filled
-        yield f"{base}/caption", "std_msgs/msg/String", text(data=caption)
+            yield name, "sensor_msgs/msg/Image", filled
+        yield words, "std_msgs/msg/String", text(data=caption)
 
     def summary(self) -> str:
         return f"{self.done} frames, generated"

@@ -11,6 +11,7 @@ import cv2
 
 from gsc_ros.cli.errors import CommandError, UsageError
 from gsc_ros.printable import printable
+from gsc_ros.whole_output import whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,4 +84,5 @@ def write_image(path: Path, image: object) -> None:
         there = False
     if not there:
         raise CommandError(f"{path}: OpenCV writes no {path.suffix or 'such'} files; .png, .jpg and .webp work")
-    path.write_bytes(bytes(data))
+    with whole(path) as place:
+        place.write_bytes(bytes(data))

@@ -33,6 +33,7 @@ from gsc_ros.nodes.stamps import age_s
 from gsc_ros.view.server import ViewError, ViewServer
 
 JPEG_QUALITY = 90
+CLOCKS_DIFFER_S = 0.5  # pictures may be from so far in the future, where the clocks agree
 HEARTBEAT_S = 0.5  # the page takes the ROS side for gone after five of them
 
 
@@ -81,10 +82,13 @@ class Viewer(GuardedNode):
         self._requests[camera].publish(request_message(request))
 
     def _image(self, camera: str, message: Any) -> None:
-        age = age_s(message.header.stamp, self.get_clock().now().nanoseconds) or 0.0
-        offset = self._offsets[camera]
-        offset.seen(age, time.monotonic())
-        age = max(0.0, age if self._clocks_agree else age - offset.seconds)
+        age = age_s(message.header.stamp, self.get_clock().now().nanoseconds)
+        if age is not None and not self._clocks_agree:
+            offset = self._offsets[camera]
+            offset.seen(age, time.monotonic())
+            age -= offset.seconds
+        # A picture without a time, or of a time to come, is of no known age: 0 would say that it is fresh.
+        age = None if age is None or age < -CLOCKS_DIFFER_S else max(0.0, age)
         picture = cv2.cvtColor(read_image(message), cv2.COLOR_RGB2BGR)
         self.server.publish(
             "image", camera, {"data": data_url("jpeg", np.asarray(picture, dtype=np.uint8)), "age_s": age}

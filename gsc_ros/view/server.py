@@ -98,8 +98,8 @@ class ViewServer:
         self._all = Allowance(ALL_REQUESTS)
 
     def publish(self, kind: str, camera: str, content: dict[str, Any]) -> None:
-        """Send an update to every browser; may be called from any thread."""
-        text = json.dumps({"kind": kind, "camera": camera, **content})
+        """Send an update to every browser; may be called from any thread. ValueError: a number that JSON has not."""
+        text = json.dumps({"kind": kind, "camera": camera, **content}, allow_nan=False)
         if self._loop is None:
             self._last[kind, camera] = text  # for the first browser
         else:
@@ -168,7 +168,7 @@ class ViewServer:
     async def _page(self, request: Any) -> Any:
         from aiohttp import web
 
-        cameras = json.dumps(self._cameras).replace("</", "<\\/")
+        cameras = json.dumps(self._cameras).replace("<", "\\u003c")
         text = PAGE.read_text(encoding="utf-8").replace("[]/*cameras*/", cameras)
         return web.Response(text=text, content_type="text/html")
 
