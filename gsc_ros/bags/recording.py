@@ -25,7 +25,7 @@ STORAGES: dict[bytes, Callable[[Path, Callable[[str], None]], Storage]] = {
 }
 SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 ROS1_MAGIC = b"#ROSBAG"
-MOST_MESSAGE = 1 << 30
+MOST_MESSAGE = 1 << 29
 COPIED = 1 << 20
 
 
