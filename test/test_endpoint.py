@@ -411,6 +411,16 @@ class TestRequests:
             Requested(0, Request(max_bytes=400))
         ]
 
+    def test_one_that_was_given_up_and_never_heard_does_not_undo_a_newer_one(self) -> None:
+        base, robot = endpoint(seed=3), endpoint()
+        old = self.sent(base, Request(max_bytes=100), 0.0)
+        for second in range(1, 40):
+            base.next(float(second))
+        assert base.in_vain == 1
+        new = self.sent(base, Request(max_bytes=200), 60.0)
+        assert robot.receive(new, 0.0) == [Requested(0, Request(max_bytes=200))]
+        assert robot.receive(old, 0.0) == []
+
     def test_starts_are_told_apart(self) -> None:
         names = set()
         for _ in range(50):

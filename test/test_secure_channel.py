@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gsc_ros.link import aead, boot_memory, secure_channel
 from gsc_ros.link.aead import OVERHEAD, Rejected
-from gsc_ros.link.boot_memory import LEAST_AHEAD, MAX_BOOTS
+from gsc_ros.link.boot_memory import FAST_AHEAD, MAX_BOOTS
 from gsc_ros.link.hello import HELLO_BYTES, is_hello
 from gsc_ros.link.key_file import new_key
 from gsc_ros.link.secure_channel import HEARING_S, QUIET_S, SecureChannel
@@ -49,7 +49,7 @@ class Side:
 
     def hear(self, datagram: bytes, now: float) -> bytes | None:
         try:
-            body, genuine = self.channel.open(datagram, now)
+            body, genuine, _ = self.channel.open(datagram, now)
             self.knows |= genuine
         except Rejected:
             self.rejected += 1
@@ -93,7 +93,18 @@ class Wire:
             for datagram in out:
                 if not self.lose(datagram) and (self.back or sender is self.robot):
                     receiver.hear(datagram, self.now)
+                    self.answer(receiver, sender)
         self.now += seconds
+
+    def answer(self, asked: Side, asking: Side) -> None:
+        """What goes back at once, wherever that is."""
+        hello = asked.channel.answer(self.now)
+        if hello is None:
+            return
+        self.hellos += 1
+        (self.up if asked is self.robot else self.down).append(hello)
+        if not self.lose(hello) and (self.back or asked is self.robot):
+            asking.hear(hello, self.now)
 
     def run(self, turns: int, **sides: bool) -> None:
         for _ in range(turns):
@@ -378,7 +389,7 @@ def test_near_the_end_of_its_counters_a_sender_draws_a_new_boot(key, monkeypatch
     assert len({pair[0] for pair in nonces.pairs}) > 15
     nonces.never_twice()
     wire.nothing_twice()
-    assert len(wire.base.accepted) > 380
+    assert len(wire.base.accepted) > 375
     assert aead.COUNTER_END < 0xFD << 24
 
 
@@ -481,8 +492,22 @@ class TestOneWay:
                     wire.base.hear(datagram, wire.now)
                 wire.now += 40.0
             wire.nothing_twice()
-        wire.run(int(QUIET_S) + LEAST_AHEAD + int(PERIOD_S))
+        wire.run(int(QUIET_S) + FAST_AHEAD + int(PERIOD_S))
         assert wire.works
+
+    @pytest.mark.parametrize(("fast", "slow"), [(30, 10.0), (200, 30.0), (1, 60.0)])
+    def test_a_base_that_crashes_after_a_rate_fell_is_not_dark_for_long(self, key, fast, slow) -> None:
+        wire = Wire(key, back=False)
+        for _ in range(120 * fast):
+            wire.turn(base=False, seconds=1 / fast)
+        for _ in range(int(120 / slow) + 2):
+            wire.turn(base=False, seconds=slow)
+        wire.base.crash()
+        began, count = wire.now, len(wire.base.accepted)
+        while len(wire.base.accepted) == count:
+            wire.turn(base=False, seconds=slow)
+        assert wire.now - began <= QUIET_S + PERIOD_S + 2 * slow
+        wire.nothing_twice()
 
     def test_a_lost_file_costs_what_came_after_each_recorded_hello_once(self, key) -> None:
         wire = Wire(key, back=False)
@@ -546,16 +571,18 @@ def test_garbage_on_a_link_that_is_heard_makes_nothing_go_out(key) -> None:
 
 def test_many_restarts_leave_a_bounded_file(key) -> None:
     wire = Wire(key)
+    at = []  # where what a robot sent begins
     for _ in range(MAX_BOOTS + 20):
+        at.append(len(wire.up))
         wire.robot.crash()
         wire.run(4)
         assert wire.works
     assert len(key.with_name("link.key.base.boots").read_text().splitlines()) == MAX_BOOTS
-    for datagram in list(wire.up):
-        wire.base.hear(datagram, wire.now)
-    wire.now += 1000
-    for datagram in list(wire.up):
-        wire.base.hear(datagram, wire.now)
+    remembered = wire.up[at[-MAX_BOOTS] :]
+    for _ in range(3):
+        for datagram in remembered:
+            wire.base.hear(datagram, wire.now)
+        wire.now += 1000
     wire.nothing_twice()
 
 
@@ -569,6 +596,20 @@ def test_a_file_that_cannot_be_read_is_told_and_stops_nothing(key, content) -> N
     wire.run(5)
     assert wire.works
     assert not wire.base.channel.trouble
+
+
+def test_a_disk_that_has_space_again_is_written_again_soon(key, monkeypatch) -> None:
+    memory = boot_memory.BootMemory(key.with_name("boots"))
+    for step in range(200):
+        memory.accepted(b"x" * 12, step, step / 100)
+    with monkeypatch.context() as patch:
+        spoil(patch, errno.ENOSPC)
+        step = memory.stored(b"x" * 12) + 1
+        memory.accepted(b"x" * 12, step, 20.0)
+        assert memory.trouble
+    memory.accepted(b"x" * 12, step + 1, 31.0)
+    assert not memory.trouble
+    assert boot_memory.BootMemory(key.with_name("boots")).stored(b"x" * 12) > step
 
 
 def test_the_disk_is_written_seldom_however_fast_the_link(key, monkeypatch) -> None:
@@ -681,6 +722,7 @@ class TestOutsider:
         wire, lives = self.past(key, 2)
         key.with_name("link.key.base.boots").unlink()
         wire.base.crash()
+        wire.base.knows = True  # a fixed address
         wire.run(5)
         wire.now += QUIET_S + 1
         wire.base.hear(next(datagram for datagram in lives[0] if is_hello(datagram)), wire.now)
@@ -740,7 +782,7 @@ class TestOutsider:
                 wire.base.hear(datagram, wire.now)
             wire.now += QUIET_S
         assert not set(wire.base.accepted[10:]) & set(wire.base.accepted[:10])
-        wire.run(4)
+        wire.run(int(HEARING_S) + 3)
         assert wire.works  # the robot of that first life still lives
 
     def test_hellos_of_retired_boots_do_not_shut_out_a_robot_without_a_way_back(self, key) -> None:

@@ -41,8 +41,12 @@ def test_udp_answers_whoever_was_accepted_last() -> None:
         base.accepted()
         stranger.send(b"garbage")
         assert received(base, 1) == [b"garbage"]  # arrives, but is not accepted
+        base.answer(b"who are you?")
+        assert received(stranger, 1) == [b"who are you?"]
         base.send(b"ack")
         assert received(robot, 1) == [b"ack"]
+        robot.answer(b"to its fixed peer")
+        assert received(base, 1) == [b"to its fixed peer"]
         assert stranger.receive(0.1) is None
         assert base.cost(bytes(100)) == 128
     finally:
@@ -300,6 +304,17 @@ def test_an_adapter_that_is_pulled_is_told_waited_for_and_opened_again(tmp_path,
     port.send(b"after the end")
     assert not opened
     adapter.pull()
+
+
+def test_a_break_on_the_line_is_passed_over_at_once() -> None:
+    line = Line()
+    line.ends[0].send(b"after it")
+    line.carry(lambda data: bytes(1000) + data)
+    calls = 1
+    while (datagram := line.ends[1].receive(0.0)) is None:
+        calls += 1
+        assert calls < 10
+    assert datagram == b"after it"
 
 
 def test_a_line_that_nobody_reads_holds_nothing_up_and_grows_nothing() -> None:

@@ -1,8 +1,9 @@
 """Which boots of the other side were heard, and up to which counter: on disk, as well as the disk allows.
 
 The file ``<key>.<side>.boots`` has one line for each boot, the last one used last: its bytes in hexadecimal, and a
-counter that nothing accepted so far goes beyond. It is written ahead, so that a crash leaves it true. Losing it
-costs what docs/link.md says and no more; that it cannot be written is told, and stops nothing.
+counter that nothing accepted so far goes beyond. It is written ahead, so that a crash leaves it true: by about what
+comes in ten seconds, because after a crash without a way back nothing below it is believed. Losing it costs what
+docs/link.md says and no more; that it cannot be written is told, and tried again.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from pathlib import Path
 from gsc_ros.link.aead import BOOT_BYTES, COUNTER_END
 
 MAX_BOOTS = 64
-LEAST_AHEAD, MOST_AHEAD = 16, 4096  # counters that one write covers in advance
+MOST_AHEAD = 4096  # counters that one write covers in advance
+FAST_AHEAD = 16  # at least, where one write follows another soon
 WRITE_EVERY_S = 10.0
+LOWER_EVERY_S = 60.0  # what a fast link was granted keeps a slow one dark after a crash without a way back
 
 
 class BootMemory:
@@ -28,7 +31,7 @@ class BootMemory:
         self.trouble = ""  # why the file does not hold what it should, in one line
         self._stored = self._read()  # ceilings of the file
         self._highest: dict[bytes, int] = {}  # of this run, exact
-        self._ahead = LEAST_AHEAD
+        self._ahead = FAST_AHEAD
         self._written_at = float("-inf")
 
     @property
@@ -51,16 +54,25 @@ class BootMemory:
     def accepted(self, boot: bytes, highest: int, now: float) -> None:
         """The counters accepted under ``boot`` go up to ``highest``."""
         self._highest[boot] = highest
-        if highest <= self._stored.get(boot, -2):
+        ceiling, since = self._stored.get(boot, -2), now - self._written_at
+        if highest <= ceiling and (since < LOWER_EVERY_S or ceiling - highest <= FAST_AHEAD) and not self._again(since):
             return
-        often = now - self._written_at < WRITE_EVERY_S
-        self._ahead = min(2 * self._ahead, MOST_AHEAD) if often else max(self._ahead // 2, LEAST_AHEAD)
+        if since >= LOWER_EVERY_S:
+            self._ahead = 1
+        elif since >= WRITE_EVERY_S:
+            self._ahead = max(self._ahead // 2, 1)
+        else:
+            self._ahead = min(max(2 * self._ahead, FAST_AHEAD), MOST_AHEAD)
         self._stored[boot] = highest + self._ahead
         self._stored.move_to_end(boot)
         while len(self._stored) > MAX_BOOTS:
             self._highest.pop(self._stored.popitem(last=False)[0], None)
         self._written_at = now
         self._write(self._stored)
+
+    def _again(self, since: float) -> bool:
+        """Whether to try a disk once more that could not be written."""
+        return bool(self.trouble) and since >= WRITE_EVERY_S
 
     def close(self) -> None:
         """Leave the exact counters behind."""

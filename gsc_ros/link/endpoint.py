@@ -171,22 +171,30 @@ class Endpoint:
             later.append(max(hello, self.bucket.delay(now)))
         return max(0.0, min(later)) if later else None
 
+    def answer(self, now: float) -> bytes | None:
+        """A hello for where the datagram received last came from, whoever that is; None where none is due."""
+        hello = self._channel.answer(now) if self._channel and self.bucket.ready(now) else None
+        if hello is None:
+            return None
+        self.counters.sent_hellos += 1
+        return self._paid(hello, now)
+
     def receive(self, datagram: bytes, now: float) -> list[Event]:
         """What a datagram from the transport says; anything that is not from the other side is counted and dropped."""
         self.counters.received_datagrams += 1
         self.counters.received_bytes += self._cost(datagram)
         self.genuine = False
         try:
-            body = datagram
+            body, superseded = datagram, False
             if self._channel:
-                body, genuine = self._channel.open(datagram, now)
+                body, genuine, superseded = self._channel.open(datagram, now)
                 if not body:
                     self.genuine = genuine
                     self._refusals.hellos += 1
                     if self._channel.settled:
                         self._refusals = Refusals()
                     return []
-            events = self._read(body)
+            events = self._read(body, superseded=superseded)
         except Rejected as error:
             self.counters.rejected += 1
             self._refusals.refused(now, rejected=1, unverified_hellos=isinstance(error, UnverifiedHello))
@@ -203,12 +211,14 @@ class Endpoint:
         if self._channel:
             self._channel.close()
 
-    def _read(self, body: bytes) -> list[Event]:
+    def _read(self, body: bytes, *, superseded: bool) -> list[Event]:
         kind, camera, rest = split_head(body)
         if kind is Kind.CONTROL:
             records = records_of(body)
             self.genuine = True
-            return [event for record in records for event in self._recorded(record)]
+            # Who asked has started again since: what is asked now counts, and is not to be undone.
+            counts = [record for record in records if not (superseded and record.type is Type.REQUEST)]
+            return [event for record in counts for event in self._recorded(record)]
         if camera not in self.arrivals:
             raise DatagramError(f"camera {camera}: this side serves {len(self.arrivals)}")
         return self._framed(kind, camera, rest)

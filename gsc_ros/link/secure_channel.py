@@ -30,14 +30,29 @@ QUIET_S = 60.0  # without anything proven: what is not proven counts
 HEARING_S = 10.0  # since something proven: no reason to ask whether the other side is there
 UNHEARD = 4  # datagrams sent without hearing anything: on slow links that is not soon
 MAX_UNPROVEN = 4
+MAX_GREETINGS = 64
 MAX_CHALLENGES = 64  # half an hour of hellos: a round trip to Mars
 
 
 class Opened(NamedTuple):
-    """What a datagram was. ``body`` is empty for a hello; ``genuine``: its source may be answered."""
+    """What a datagram was.
+
+    body         empty for a hello
+    genuine      its source is that of the other side from now on
+    superseded   its sender has started again since
+    """
 
     body: bytes
     genuine: bool
+    superseded: bool = False
+
+
+@dataclass
+class _Greeting:
+    """Hellos of a boot that is not proven: how far its counters went, and when it may be answered."""
+
+    schedule: HelloSchedule
+    counter: int = -1
 
 
 @dataclass
@@ -72,6 +87,8 @@ class SecureChannel:
         self._previous_until = 0.0
         self._unproven: OrderedDict[bytes, _Peer] = OrderedDict()  # by boot, the one that was last of use at the end
         self._unanswered: list[bytes] = []  # boots whose hellos wait for an answer
+        self._greetings: OrderedDict[bytes, _Greeting] = OrderedDict()  # by boot, the one heard last at the end
+        self._asker: bytes | None = None  # the boot of the datagram opened last, where that was a hello to ask
         self._proven_there = False  # whether the other side says that we are proven to it
         self._owed = False  # whether a hello has to go out even with nothing else to send
         self._schedule = HelloSchedule()
@@ -102,8 +119,27 @@ class SecureChannel:
         """The hello that goes out at ``now``, before anything else; ``sending``: there is something else to send."""
         if self.wait(now, sending=sending) != 0.0:
             return None
+        return self._greet(self._addressee(), now)
+
+    def answer(self, now: float) -> bytes | None:
+        """The hello that goes back at once to where the datagram opened last came from, if it is one to answer so.
+
+        It asks a boot that is not proven. Each has distances of its own, and each of its hellos counts once: who
+        plays old ones keeps neither the other side from being asked, nor its address from being known.
+        """
+        boot, self._asker = self._asker, None
+        peer = None if boot is None else self._unproven.get(boot)
+        if peer is None:
+            return None
+        own = self._greetings[peer.boot].schedule
+        if own.wait(now) and self._schedule.wait(now):
+            return None
+        own.sent(now)
+        self._unanswered = [one for one in self._unanswered if one != peer.boot]
+        return self._greet(peer, now)
+
+    def _greet(self, peer: _Peer | None, now: float) -> bytes:
         self._draw_if_used_up()
-        peer = self._addressee()
         state = State.ASKING
         if peer is not None and peer is self._current:
             state = State.SETTLED if self._proven_there and self._hears(now) else State.PROVEN
@@ -125,6 +161,7 @@ class SecureChannel:
     def open(self, datagram: bytes, now: float) -> Opened:
         """What ``datagram`` holds; raises Rejected unless the other side sent it and it is here for the first time."""
         self._begin(now)
+        self._asker = None
         if is_hello(datagram):
             return Opened(b"", self._hear(self._verify(datagram), now))
         if len(datagram) <= OVERHEAD:
@@ -132,12 +169,13 @@ class SecureChannel:
         for opener in self._live(now):
             body = opener.open(datagram)
             if body is not None:
-                if opener.boot in self._unproven:
+                unproven = opener.boot in self._unproven
+                if unproven:
                     self._unproven.move_to_end(opener.boot)
                 else:
                     self._hear_proof(now)
                 self._memory.accepted(opener.boot, opener.window.highest, now)
-                return Opened(body, True)
+                return Opened(body, True, opener is self._previous and not unproven)
         # Perhaps the other side does not know that we have started. Where it is heard, this is only noise.
         self._owed |= not self._hears(now)
         raise Rejected("the key does not vouch for this datagram, or it was here before")
@@ -158,7 +196,7 @@ class SecureChannel:
                     yield one.opener
 
     def _hear(self, hello: Hello, now: float) -> bool:
-        """Take note of a hello; True where its source may be answered. Raises Rejected for one that is not new."""
+        """Take note of a hello; True where its source is the other side's. Raises Rejected for one that is not new."""
         fresh = hello.echo != NOTHING and hello.echo in self._challenges
         current = self._current
         if current is None or hello.boot != current.boot:
@@ -166,7 +204,7 @@ class SecureChannel:
                 self._take_over(hello, now)
             else:
                 self._consider(hello, now)
-            return True
+            return fresh
         window = current.opener.window
         if not window.fresh(hello.counter):
             raise Rejected("a hello that was here before")
@@ -203,6 +241,9 @@ class SecureChannel:
 
     def _consider(self, hello: Hello, now: float) -> None:
         """``hello`` proves nothing: a boot to ask, and to believe if nobody else answers."""
+        greeting = self._greetings.get(hello.boot)
+        if greeting is not None and hello.counter <= greeting.counter:
+            raise Rejected("a hello that was here before, or was overtaken")
         peer = self._unproven.get(hello.boot)
         if peer is None:
             floor = self._memory.floor(hello.boot)
@@ -215,10 +256,15 @@ class SecureChannel:
             peer = self._unproven[hello.boot] = _Peer(opener, now)
             while len(self._unproven) > MAX_UNPROVEN:
                 self._unproven.popitem(last=False)
-        elif hello.counter <= peer.heard[0]:
-            raise Rejected("a hello that was here before, or was overtaken")
+        if greeting is None:
+            greeting = self._greetings[hello.boot] = _Greeting(HelloSchedule())
+        greeting.counter = hello.counter
+        self._greetings.move_to_end(hello.boot)
+        while len(self._greetings) > MAX_GREETINGS:
+            self._greetings.popitem(last=False)
         peer.note(hello)
         self._owe(hello.boot)
+        self._asker = hello.boot
 
     def _owe(self, boot: bytes) -> None:
         self._owed = True

@@ -60,12 +60,18 @@ class SerialTransport:
             del self._unsent[:-MAX_FRAME]
         self._flush()
 
+    def answer(self, datagram: bytes) -> None:
+        """There is one other end."""
+        self.send(datagram)
+
     def receive(self, timeout_s: float) -> bytes | None:
         if self._closed or (self._port is None and not self._reopened(timeout_s)):
             return None
         self._flush()
         if b"\0" not in self._buffer and not self._read(timeout_s):
             return None
+        if self._buffer[:1] == b"\0":  # a break is many of them
+            self._buffer = self._buffer.lstrip(b"\0")
         frame, zero, rest = bytes(self._buffer).partition(b"\0")
         if not zero:
             if len(self._buffer) > MAX_FRAME:
@@ -73,8 +79,6 @@ class SerialTransport:
                 self.noise += 1
             return None
         self._buffer = bytearray(rest)
-        if not frame:
-            return None
         try:
             data = bytes(self._cobs.decode(frame))
         except self._cobs.DecodeError:

@@ -30,6 +30,10 @@ class Transport(Protocol):
         """Send, without waiting; a datagram that cannot go is lost."""
         ...
 
+    def answer(self, datagram: bytes) -> None:
+        """Send to where the datagram received last came from, whoever that is; where the peer is fixed, to it."""
+        ...
+
     def receive(self, timeout_s: float) -> bytes | None:
         """The next datagram, waiting for it at most so long; never raises, and never returns at once for ever."""
         ...

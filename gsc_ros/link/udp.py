@@ -45,7 +45,7 @@ class UdpTransport:
         self._fixed = peer is not None
         self._peer: Any = peer
         self._headers = HEADERS_V6 if family == socket.AF_INET6 else HEADERS
-        self._from: object = None
+        self._from: Any = None
         self.trouble = ""
 
     @property
@@ -65,15 +65,24 @@ class UdpTransport:
         return len(datagram) + self._headers
 
     def send(self, datagram: bytes) -> None:
-        if self._socket is None or self._peer is None:
+        self._send(datagram, self._peer)
+
+    def answer(self, datagram: bytes) -> None:
+        """Send to where the datagram received last came from, or to the fixed peer."""
+        self._send(datagram, self._peer if self._fixed else self._from)
+
+    def _send(self, datagram: bytes, to: Any) -> None:
+        if self._socket is None or to is None:
             return
         try:
-            self._socket.sendto(datagram, self._peer)
-            self.trouble = ""
+            self._socket.sendto(datagram, to)
+            if to == self._peer:
+                self.trouble = ""
         except (BlockingIOError, ConnectionRefusedError):  # a full buffer, nobody there: lost, as on any link
             pass
         except OSError as error:
-            self.trouble = f"UDP to {self.peer}: {error.strerror or error}"
+            if to == self._peer:
+                self.trouble = f"UDP to {self.peer}: {error.strerror or error}"
 
     def receive(self, timeout_s: float) -> bytes | None:
         if self._socket is None:

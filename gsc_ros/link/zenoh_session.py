@@ -68,6 +68,10 @@ class ZenohTransport:
         except Exception as error:  # of zenoh there are many; the datagram is lost, as on any link
             self.trouble = f"zenoh cannot send: {' '.join(str(error).split())}"
 
+    def answer(self, datagram: bytes) -> None:
+        """There is one other end."""
+        self.send(datagram)
+
     def receive(self, timeout_s: float) -> bytes | None:
         try:
             return self._arrived.get(timeout=timeout_s) if timeout_s > 0 else self._arrived.get_nowait()

@@ -129,6 +129,8 @@ class Gateway(ServedNode):
                 events = self._endpoint.receive(datagram, now)
                 if self._endpoint.genuine:
                     self._transport.accepted()
+                elif (answer := self._endpoint.answer(now)) is not None:
+                    self._transport.answer(answer)
             # While there is nobody to send to, the newest of everything waits.
             while self._transport.peer and (out := self._endpoint.next(now)) is not None:
                 self._transport.send(out)
