@@ -119,7 +119,7 @@ class Compressor(WorkerNode):
                     packet_bytes=len(encoded.packet), head_bytes=encoded.head_bytes, text_bytes=len(frame.text), channel_bytes=len(frame.channels),
                     bpp=encoded.bpp, channels=len(frame.channel_ids), level=frame.level, scale=frame.scale,
                     convert_ms=1e3 * (converted - now), caption_ms=encoded.caption_ms, encode_ms=encoded.encode_ms,
-                    age_ms=1e3 * self.age_s(message.header.stamp), frames=counters.frames + 1,
+                    age_ms=1e3 * self.age_s(camera, message.header.stamp), frames=counters.frames + 1,
                     dropped_newer=counters.dropped_newer, dropped_stale=counters.dropped_stale, refused=counters.refused,
                 )
             )  # fmt: skip
@@ -176,7 +176,7 @@ class Compressor(WorkerNode):
         self.get_logger().info(printable(f"{camera}: the operator asks: {request}"))
 
     def _told(self, camera: str, news: str) -> None:
-        self.warn(f"{camera}: {news}")
+        self.tell(f"{camera}: {news}")  # each is said once
 
     def trouble(self, camera: str) -> str:
         others = self.count_publishers(self._frames[camera].topic_name) - 1
