@@ -96,6 +96,11 @@ def test_a_page_that_is_opened_later_shows_the_age_that_the_picture_has_by_then(
             offset[0] = 3600.0  # nothing came for an hour
             async with live() as socket:
                 assert (await socket.receive_json())["age_s"] >= 3600.5
+                server.publish("image", "/front", {"data": "", "age_s": None})
+                while (await socket.receive_json()).get("age_s", 0) is not None:
+                    pass
+            async with live() as socket:
+                assert (await socket.receive_json())["age_s"] is None  # what is not known stays so
 
     asyncio.run(served(server, use))
 

@@ -153,7 +153,7 @@ class ViewServer:
     def _aged(self, key: tuple[str, str], text: str) -> str:
         """An update as it is now: a page that is opened later must not show an old picture as a young one."""
         content, now = json.loads(text), time.monotonic()
-        if "age_s" in content:
+        if content.get("age_s") is not None:
             content["age_s"] += now - self._at.get(key, now)
         return json.dumps(content)
 
