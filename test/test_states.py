@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+import numpy as np
 import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not there")
@@ -15,6 +16,7 @@ from gsc_ros.msg import GscFrame  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
 from gsc_ros.decoder import MissingReferenceError  # noqa: E402
+from gsc_ros.image_messages import fill_image  # noqa: E402
 
 OK, WARN = DiagnosticStatus.OK, DiagnosticStatus.WARN
 
@@ -154,3 +156,29 @@ def test_a_robot_that_has_nothing_to_send_expects_no_answer(started, passes) -> 
     assert state(node, "link") == (OK, "link to 127.0.0.1:9; last accepted 30 s ago")
     node._endpoint.counters.sent_datagrams += 4
     assert state(node, "link")[0] == WARN
+
+
+def test_a_rate_that_was_set_too_low_is_over_once_it_is_set_right(started, passes) -> None:
+    """One frame at 0.001 Hz was followed by none for a quarter of an hour, whatever was set then."""
+    from gsc_ros.nodes.compressor import Compressor
+
+    node = started(Compressor, "max_rate_hz:=2.0", "caption_mode:=off")
+
+    def taken() -> bool:
+        message = stamped(Image, 10)
+        return node._compress("/camera", fill_image(message, np.zeros((48, 64, 3), np.uint8), message.header))
+
+    def rate(hertz: float) -> None:
+        (result,) = node.set_parameters([rclpy.parameter.Parameter("max_rate_hz", value=hertz)])
+        assert result.successful
+
+    rate(0.001)
+    while taken():
+        pass
+    rate(2.0)
+    assert taken()
+    while taken():
+        pass
+    passes(0.6)
+    assert taken()  # and it holds
+    assert not taken()

@@ -93,9 +93,10 @@ class Compressor(WorkerNode):
         rate = self.value("max_rate_hz")
         now = time.monotonic()
         if rate > 0:
-            if now < self._next_due[camera]:
+            due = self._next_due[camera]
+            if now < due <= now + 1 / rate:  # later is that of a lower rate, which holds no more
                 return False
-            self._next_due[camera] = max(now, self._next_due[camera] + 1 / rate)
+            self._next_due[camera] = max(now, min(due, now) + 1 / rate)
         try:
             image = self._readers[camera].read(message)
         except DepthImageError as error:
@@ -181,7 +182,7 @@ class Compressor(WorkerNode):
     def trouble(self, camera: str) -> str:
         others = self.count_publishers(self._frames[camera].topic_name) - 1
         if others > 0:
-            return f"{others} other compressors publish frames of {camera}: the base cannot tell them apart, stop all but one"
+            return f"{others} other compressors publish frames of {camera}: the base cannot tell them apart, stop all but one (one that was killed is counted for up to 20 s)"
         return ""
 
     def _rate_settings(self, values: Mapping[str, Any]) -> RateSettings:

@@ -79,7 +79,10 @@ class Reconstructor(WorkerNode):
     def trouble(self, camera: str) -> str:
         others = self.count_publishers(f"{camera}/image_raw/gsc") - 1
         if others > 0:
-            return f"{others + 1} publish frames of {camera}: they cannot be told apart, stop all but one"
+            return (
+                f"{others + 1} publish frames of {camera}: they cannot be told apart, stop all but one "
+                "(one that was killed is counted for up to 20 s)"
+            )
         return ""
 
     def _optional(self, parameter: str, kind: Any, name: str, qos: QoSProfile) -> dict[str, Any]:
