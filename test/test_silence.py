@@ -6,7 +6,7 @@ from gsc_ros.nodes.silence import Silence
 
 
 def test_a_silence_is_measured_by_the_rhythm_before_it() -> None:
-    silence = Silence()
+    silence = Silence(10.0)
     assert silence.seconds(5.0) is None
     assert not silence.too_long(1e6)  # nothing ever came: that is said in other words
     for now in (100.0, 100.5, 101.0):

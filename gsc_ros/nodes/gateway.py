@@ -30,6 +30,7 @@ from gsc_ros.profiles import load_profile
 
 TICK_S = 0.02
 REPORT_S = 1.0
+SILENT_S = 30.0  # where the other side has nothing to say, hellos of that rhythm are all that comes
 UNANSWERED = 4  # datagrams that the robot sends, and nothing comes back
 
 
@@ -61,7 +62,7 @@ class Gateway(ServedNode):
             unpack=partial(unpack, channel_count=channels),
         )
         self._frame_ids: dict[int, str] = {}
-        self._silence = Silence()  # of the other side
+        self._silence = Silence(SILENT_S)  # of the other side
         self._sent_before = 0  # datagrams, when it was heard last
         self._link = self.advertise(GscLink, "~/link", QoSProfile(depth=5))
         self._before = (time.monotonic(), 0, 0)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-SILENT_S = 10.0  # nothing for so long may be worth a word
-PAUSES = 5  # and for so many times the pause before
+PAUSES = 5  # nothing for so many times the pause before is no pause any more
 
 
 class Silence:
-    """Hears that something came; times are seconds of a clock that never goes back."""
+    """Hears that something came, and takes ``least_s`` for a pause always; times are seconds of a clock that never goes back."""
 
-    def __init__(self) -> None:
+    def __init__(self, least_s: float) -> None:
+        self._least = least_s
         self._last: float | None = None
         self._pause = 0.0
 
@@ -25,4 +25,4 @@ class Silence:
 
     def too_long(self, now: float) -> bool:
         """Whether something came once, and nothing for longer than its rhythm explains."""
-        return self._last is not None and now - self._last > max(SILENT_S, PAUSES * self._pause)
+        return self._last is not None and now - self._last > max(self._least, PAUSES * self._pause)

@@ -20,6 +20,7 @@ from gsc_ros.nodes.stamps import age_s
 
 LONGEST_NAP_S = 0.1
 DISAGREEMENT_S = 60.0
+SILENT_S = 10.0
 
 Result = TypeVar("Result")
 
@@ -67,7 +68,7 @@ class WorkerNode(ServedNode):
         super().__init__(name, table)
         self.counters = {camera: Counters() for camera in self.cameras}
         self.in_vain = {camera: InVain() for camera in self.cameras}
-        self._silence = {camera: Silence() for camera in self.cameras}
+        self._silence = {camera: Silence(SILENT_S) for camera in self.cameras}
         self._offsets = {
             camera: ClockOffset() for camera in self.cameras
         }  # each camera's stamps are of a clock of its own
