@@ -46,3 +46,11 @@ def test_an_error_without_words_is_named() -> None:
     assert reason_of(ValueError()) == "ValueError"
     assert reason_of(ValueError("a\n b")) == "a b"
     assert reason_of(IndexError("out")) == "IndexError: out"
+
+
+def test_a_reason_is_short_whatever_a_message_holds() -> None:
+    """It is logged and published each second: an encoding with a name of a megabyte must not be, too."""
+    reason = reason_of(ValueError("encoding " + "x" * 1_000_000))
+    assert len(reason) <= 300
+    assert reason.startswith("encoding x")
+    assert reason.endswith(" ...")

@@ -5,6 +5,7 @@ The nodes are real ones in this process. Messages go through CDR and into the ca
 
 from __future__ import annotations
 
+import array
 import json
 import os
 import threading
@@ -31,6 +32,8 @@ from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
+from gsc_ros.encoder import EncodeSettings  # noqa: E402
+from gsc_ros.frame_messages import message_fields  # noqa: E402
 from gsc_ros.image_messages import fill_image  # noqa: E402
 from gsc_ros.nodes.guarded_node import GuardedNode, spin_guarded  # noqa: E402
 
@@ -135,10 +138,6 @@ def test_a_compressor_of_compressed_images_lives_through_any(started) -> None:
 
 
 def test_a_reconstructor_lives_through_any_frame(started, encoder) -> None:
-    import array
-
-    from gsc_ros.encoder import EncodeSettings
-    from gsc_ros.frame_messages import message_fields
     from gsc_ros.nodes.reconstructor import Reconstructor
 
     node = started(Reconstructor, "realism:=0.0")
@@ -165,7 +164,7 @@ def test_a_reconstructor_lives_through_any_frame(started, encoder) -> None:
 
 
 @pytest.mark.parametrize("side", ["robot", "base"])
-def test_a_gateway_lives_through_any_message(started, side) -> None:
+def test_a_gateway_lives_through_any_message(started, side, encoder) -> None:
     from gsc_ros.nodes.gateway import Gateway
 
     node = started(Gateway, f"side:={side}", "local:=127.0.0.1:0", "remote:=127.0.0.1:9")
@@ -179,6 +178,20 @@ def test_a_gateway_lives_through_any_message(started, side) -> None:
         hears(node, type(message), message)
 
     any_of_them()
+    good = GscRequest(max_bytes=300, bits_per_second=-1, channels=-1)
+    if side == "robot":
+        image = np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        frame = encoder.for_another_camera().encode(image, EncodeSettings(max_bytes=200)).frame
+        good = GscFrame(**message_fields(frame, array.array))
+    sent = lambda: node._endpoint.counters.sent_bytes  # noqa: E731
+    rests = None
+    while sent() != rests:  # what came of all that is on its way
+        rests = sent()
+        time.sleep(0.2)
+    before = refused(node)
+    hears(node, type(good), good)
+    until(lambda: sent() > rests, "a good message to be sent")
+    assert refused(node) == before
 
 
 def test_the_operators_page_lives_through_any_message(started) -> None:
@@ -195,6 +208,12 @@ def test_the_operators_page_lives_through_any_message(started) -> None:
         hears(node, String, String(data=text))
 
     any_of_them()
+    before = refused(node)
+    hears(node, Image, picture())
+    hears(node, String, String(data="good"))
+    assert refused(node) == before
+    assert "good" in node.server._last["caption", "/camera"]
+    assert "data:image/jpeg" in node.server._last["image", "/camera"]
 
 
 def test_a_picture_whose_time_cannot_be_known_is_not_shown_as_fresh(started) -> None:

@@ -28,7 +28,7 @@ CONFIG = Argument("config", "a file")
 ARGUMENTS = {argument.name: argument for argument in (*NODES, *LINK, *RVIZ, CONFIG)}
 SETTING = [argument for argument in ARGUMENTS.values() if argument.sets]
 VALUES = {
-    "cameras": ("/a,/b", ["/a", "/b"]), "profile": ("paper", "paper"), "link": ("serial", "serial"), "local": ("0.0.0.0:1", "0.0.0.0:1"),
+    "cameras": ("/a, /b,", ["/a", "/b"]), "profile": ("paper", "paper"), "link": ("serial", "serial"), "local": ("0.0.0.0:1", "0.0.0.0:1"),
     "remote": ("192.0.2.1:1", "192.0.2.1:1"), "rate": ("4000", 4000.0), "key": ("link.key", "link.key"), "mtu": ("200", 200),
     "serial_device": ("/dev/ttyS1", "/dev/ttyS1"), "baud": ("1200", 1200),
 }  # fmt: skip
@@ -67,6 +67,11 @@ def test_an_argument_sets_its_parameter_and_no_other(argument) -> None:
 def test_what_cannot_be_is_told_with_the_argument(wrong, words) -> None:
     with pytest.raises(LaunchError, match=words):
         given(**wrong).parameters("gateway")
+
+
+def test_truths_are_taken_as_other_launch_files_write_them() -> None:
+    assert given(use_sim_time="True").flag("use_sim_time")
+    assert not given(respawn="False").flag("respawn")
 
 
 def test_unknown_arguments_are_refused_where_the_file_itself_was_launched() -> None:

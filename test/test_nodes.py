@@ -245,6 +245,8 @@ def test_a_missing_profile_is_one_line_and_an_exit_code(graph) -> None:
         ("compressor", "cameras:=['/']", "distinct names"),
         ("gateway", "side:=rover", "robot, base"),
         ("reconstructor", "realsim:=0.5", "is realism meant?"),
+        ("gateway", "qos_overrides./camera/image_raw/gsc.subscription.depth:=abc", "AssertionError"),  # of rclpy
+        ("gateway", "cameras", "Couldn't parse parameter override rule"),
     ],
 )
 def test_parameters_that_cannot_be_are_one_line_and_an_exit_code(graph, node, given, word) -> None:
@@ -252,6 +254,29 @@ def test_parameters_that_cannot_be_are_one_line_and_an_exit_code(graph, node, gi
     assert graph.processes[node].wait(timeout=LIMIT_S) == 1, graph.log(node)
     assert word in graph.log(node)
     assert "Traceback" not in graph.log(node)
+
+
+def test_ctrl_c_while_a_node_starts_leaves_no_trace(graph) -> None:
+    """What torch is imported for takes seconds."""
+    script = Path(__file__).resolve().parent.parent / "scripts" / "compressor"
+    with (graph.logs / "script.log").open("wb") as log:
+        process = graph.processes["script"] = subprocess.Popen([sys.executable, script], stdout=log, stderr=log)
+    loaded = Path(f"/proc/{process.pid}/maps")
+    graph.until(lambda: "libtorch" in loaded.read_text(), "the import of torch")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=LIMIT_S) == 0, graph.log("script")
+    assert "Traceback" not in graph.log("script")
+
+
+def test_an_impatient_ctrl_c_ends_a_node_as_well(graph) -> None:
+    graph.start("compressor")
+    graph.until(lambda: "ready" in graph.log("compressor"), "the node")
+    process = graph.processes["compressor"]
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    assert process.returncode == 0, graph.log("compressor")
+    assert "Traceback" not in graph.log("compressor")
 
 
 def test_a_stamp_before_1970_ends_no_node(graph, photograph) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
+
 from gsc_ros.link.outbox import Outbox
 
 
@@ -32,3 +36,10 @@ def test_cameras_share_by_weight_whatever_the_size_of_their_frames() -> None:
         outbox.offer(camera, lambda size=sizes[camera]: [bytes(size)])
     first = [outbox.take().camera for _ in range(3)]
     assert sorted(first) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, math.nan, math.inf])
+def test_a_weight_is_a_share(weight) -> None:
+    """An infinite one would leave nothing to the others, ever."""
+    with pytest.raises(ValueError, match="above 0"):
+        Outbox({0: weight, 1: 1.0})

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,6 +75,32 @@ def test_the_socket_serves_its_own_page_alone_and_keeps_the_last_update() -> Non
                 while not asked:
                     await asyncio.sleep(0.02)
         assert asked == [("/front", Request(key_frame=True))]
+
+    asyncio.run(served(server, use))
+
+
+def test_a_page_that_is_opened_later_shows_the_age_that_the_picture_has_by_then(monkeypatch) -> None:
+    import aiohttp
+
+    server, offset = plain(), [0.0]
+    monkeypatch.setattr(server_module, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + offset[0]))
+
+    async def use(port: int) -> None:
+        async with aiohttp.ClientSession() as session:
+            live = functools.partial(session.ws_connect, f"http://127.0.0.1:{port}/live")
+            async with live() as socket:
+                server.publish("image", "/front", {"data": "", "age_s": 0.5})
+                while (first := await socket.receive_json())["kind"] != "image":
+                    pass
+                assert first["age_s"] == 0.5
+            offset[0] = 3600.0  # nothing came for an hour
+            async with live() as socket:
+                assert (await socket.receive_json())["age_s"] >= 3600.5
+                server.publish("image", "/front", {"data": "", "age_s": None})
+                while (await socket.receive_json()).get("age_s", 0) is not None:
+                    pass
+            async with live() as socket:
+                assert (await socket.receive_json())["age_s"] is None  # what is not known stays so
 
     asyncio.run(served(server, use))
 

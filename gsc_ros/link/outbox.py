@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,8 +33,8 @@ class Outbox:
     """
 
     def __init__(self, weights: Mapping[int, float]) -> None:
-        if not all(weight > 0 for weight in weights.values()):
-            raise ValueError(f"weights {dict(weights)}: each has to be above 0")
+        if not all(0 < weight < math.inf for weight in weights.values()):
+            raise ValueError(f"weights {dict(weights)}: each has to be above 0, and finite")
         self._weights = dict(weights)
         self._waiting: dict[int, Callable[[], Sequence[bytes]]] = {}
         self._served = dict.fromkeys(weights, 0.0)  # bytes by weight: the least served camera is next

@@ -25,5 +25,5 @@ class ClockOffset:
 
     @property
     def seconds(self) -> float:
-        """The difference; 0 before the first frame."""
-        return min((difference for _, difference in self._bins), default=0.0)
+        """The difference; 0 before the first frame. May be asked in any thread."""
+        return min((difference for _, difference in tuple(self._bins)), default=0.0)

@@ -93,9 +93,10 @@ class Compressor(WorkerNode):
         rate = self.value("max_rate_hz")
         now = time.monotonic()
         if rate > 0:
-            if now < self._next_due[camera]:
+            due = self._next_due[camera]
+            if now < due <= now + 1 / rate:  # later is that of a lower rate, which holds no more
                 return False
-            self._next_due[camera] = max(now, self._next_due[camera] + 1 / rate)
+            self._next_due[camera] = max(now, min(due, now) + 1 / rate)
         try:
             image = self._readers[camera].read(message)
         except DepthImageError as error:
@@ -119,7 +120,7 @@ class Compressor(WorkerNode):
                     packet_bytes=len(encoded.packet), head_bytes=encoded.head_bytes, text_bytes=len(frame.text), channel_bytes=len(frame.channels),
                     bpp=encoded.bpp, channels=len(frame.channel_ids), level=frame.level, scale=frame.scale,
                     convert_ms=1e3 * (converted - now), caption_ms=encoded.caption_ms, encode_ms=encoded.encode_ms,
-                    age_ms=1e3 * self.age_s(message.header.stamp), frames=counters.frames + 1,
+                    age_ms=1e3 * self.age_s(camera, message.header.stamp), frames=counters.frames + 1,
                     dropped_newer=counters.dropped_newer, dropped_stale=counters.dropped_stale, refused=counters.refused,
                 )
             )  # fmt: skip
@@ -176,12 +177,12 @@ class Compressor(WorkerNode):
         self.get_logger().info(printable(f"{camera}: the operator asks: {request}"))
 
     def _told(self, camera: str, news: str) -> None:
-        self.warn(f"{camera}: {news}")
+        self.tell(f"{camera}: {news}")  # each is said once
 
     def trouble(self, camera: str) -> str:
         others = self.count_publishers(self._frames[camera].topic_name) - 1
         if others > 0:
-            return f"{others} other compressors publish frames of {camera}: the base cannot tell them apart, stop all but one"
+            return f"{others} other compressors publish frames of {camera}: the base cannot tell them apart, stop all but one (one that was killed is counted for up to 20 s)"
         return ""
 
     def _rate_settings(self, values: Mapping[str, Any]) -> RateSettings:

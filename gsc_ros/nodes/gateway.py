@@ -25,10 +25,13 @@ from gsc_ros.msg import GscAck, GscFrame, GscLink, GscRequest
 from gsc_ros.nodes.parameters import GATEWAY
 from gsc_ros.nodes.request_messages import request_message, request_of
 from gsc_ros.nodes.served_node import ServedNode, spin
+from gsc_ros.nodes.silence import Silence
 from gsc_ros.profiles import load_profile
 
 TICK_S = 0.02
 REPORT_S = 1.0
+SILENT_S = 30.0  # where the other side has nothing to say, hellos of that rhythm are all that comes
+UNANSWERED = 4  # datagrams that the robot sends, and nothing comes back
 
 
 class Gateway(ServedNode):
@@ -59,6 +62,8 @@ class Gateway(ServedNode):
             unpack=partial(unpack, channel_count=channels),
         )
         self._frame_ids: dict[int, str] = {}
+        self._silence = Silence(SILENT_S)  # of the other side
+        self._sent_before = 0  # datagrams, when it was heard last
         self._link = self.advertise(GscLink, "~/link", QoSProfile(depth=5))
         self._before = (time.monotonic(), 0, 0)
         self._in_vain = 0
@@ -129,6 +134,8 @@ class Gateway(ServedNode):
                 events = self._endpoint.receive(datagram, now)
                 if self._endpoint.genuine:
                     self._transport.accepted()
+                    self._silence.heard(now)
+                    self._sent_before = self._endpoint.counters.sent_datagrams
                 elif (answer := self._endpoint.answer(now)) is not None:
                     self._transport.answer(answer)
             # While there is nobody to send to, the newest of everything waits.
@@ -158,6 +165,10 @@ class Gateway(ServedNode):
         with self._lock:
             level, text = self._problem()
             counters, settled = self._endpoint.counters, self._endpoint.settled
+            silent_s = self._silence.seconds(time.monotonic())
+            if silent_s is None and self._side == "base" and level == DiagnosticStatus.OK:
+                level, text = DiagnosticStatus.WARN, "nothing came from the other side yet"
+            accepted = "nothing was accepted yet" if silent_s is None else f"last accepted {silent_s:.0f} s ago"
             values = {
                 "key": {None: "none: anyone who reaches the link is believed", True: "proven by both sides",
                         False: "not proven by both sides yet"}[settled],
@@ -171,7 +182,8 @@ class Gateway(ServedNode):
                 "requests in vain": self._endpoint.in_vain,
                 "frames given up half received": sum(a.parts.abandoned for a in self._endpoint.arrivals.values()),
             }  # fmt: skip
-        return [self.status("link", level, text or f"link to {values['peer']}", values, hardware=self._transport.peer)]
+        words = f"{text or 'link to ' + values['peer']}; {accepted}"
+        return [self.status("link", level, words, values, hardware=self._transport.peer)]
 
     def _problem(self) -> tuple[bytes, str]:
         """What an operator should know of the link now; an empty text while all is well."""
@@ -180,6 +192,11 @@ class Gateway(ServedNode):
             return DiagnosticStatus.ERROR, worst
         if self._endpoint.trouble:
             return DiagnosticStatus.WARN, self._endpoint.trouble
+        now = time.monotonic()
+        # The robot hears answers alone: while it sends nothing none is due, and where there is no way back none ever comes.
+        due = self._side == "base" or self._endpoint.counters.sent_datagrams - self._sent_before >= UNANSWERED
+        if due and self._silence.too_long(now):
+            return DiagnosticStatus.WARN, "nothing comes from the other side any more"
         return DiagnosticStatus.OK, ""
 
     def _tell_problem(self) -> None:
@@ -215,7 +232,7 @@ class Gateway(ServedNode):
         self._link.publish(message)
         self._tell_problem()
         if in_vain:
-            self.warn("a request was repeated in vain: the robot may not have it, ask again")
+            self.warn("requests", "one was repeated in vain: the robot may not have it, ask again")
 
 
 def main() -> None:

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 
 TELL_EVERY_S = 1.0  # of one source
 RECENT_S = 10.0  # a refusal is news for so long
+LONGEST_REASON = (
+    300  # characters: names of encodings come from a wire, and a reason is logged and published again and again
+)
 
 
 @dataclass
@@ -72,6 +75,7 @@ class Guard:
 
 
 def reason_of(error: Exception) -> str:
-    """An error in one line: our own speak for themselves, any other is named."""
+    """An error in one line of bounded length: our own speak for themselves, any other is named."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
+    text = text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
+    return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 4]} ..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from gsc_ros.nodes.guard import Guard, reason_of
+from gsc_ros.nodes.guard import TELL_EVERY_S, Guard, reason_of
 from gsc_ros.printable import printable
 
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -25,7 +26,8 @@ class GuardedNode(Node):
 
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__(name, **options)
-        self.guard = Guard(self._log)
+        self.guard = Guard(self.tell)
+        self._warned: dict[str, float] = {}
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.every(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
@@ -68,9 +70,16 @@ class GuardedNode(Node):
             event_callbacks=PublisherEventCallbacks(incompatible_qos=self._incompatible(topic, "subscriber")),
         )  # fmt: skip
 
-    def warn(self, text: str) -> None:
-        """Log a warning, at most once a second."""
-        self.get_logger().warning(printable(text), throttle_duration_sec=1.0)
+    def tell(self, text: str) -> None:
+        """Log a warning, whatever else is logged: for what is said once."""
+        self.get_logger().warning(printable(text))
+
+    def warn(self, source: str, text: str) -> None:
+        """Log a warning, at most once a second for each ``source``: one camera's must not hide another's."""
+        now = time.monotonic()
+        if now - self._warned.get(source, float("-inf")) >= TELL_EVERY_S:
+            self._warned[source] = now
+            self.tell(f"{source}: {text}")
 
     def statuses(self) -> Sequence[DiagnosticStatus]:
         """What /diagnostics says of this node beside what its guard refused; nodes add theirs."""
@@ -102,9 +111,6 @@ class GuardedNode(Node):
             text = f"{total} refused since the start, the last from {source}: {newest.last}"
         values = {source: f"{each.count}, last: {each.last}" for source, each in found.items()}
         return self.status("input", DiagnosticStatus.WARN if recent else DiagnosticStatus.OK, text, values)
-
-    def _log(self, text: str) -> None:
-        self.get_logger().warning(printable(text))
 
     def _incompatible(self, topic: str, other: str) -> Callable[[Any], None]:
         def log(event: Any) -> None:

@@ -70,20 +70,20 @@ class Given:
 
     def __post_init__(self) -> None:
         for name, argument in self.arguments.items():
-            value = self.values.get(name)
-            if value is not None and argument.choices and value not in argument.choices:
-                raise LaunchError(f"{name}:={value}: {', '.join(argument.choices)} are allowed")
+            if name in self.values and argument.choices and self[name] not in argument.choices:
+                raise LaunchError(f"{name}:={self.values[name]}: {', '.join(argument.choices)} are allowed")
 
     def __getitem__(self, name: str) -> str:
-        """The value of an argument, empty where it was not given."""
-        return self.values.get(name, "")
+        """The value of an argument, empty where it was not given; truths as other launch files write them, too: True."""
+        value = self.values.get(name, "")
+        return value.lower() if name in self.arguments and self.arguments[name].choices == BOOLEANS else value
 
     def flag(self, name: str) -> bool:
         return self[name] == "true"
 
     @property
     def cameras(self) -> list[str]:
-        return [name for name in self["cameras"].split(",") if name]
+        return [name.strip() for name in self["cameras"].split(",") if name.strip()]
 
     def parameters(self, node: str) -> dict[str, Value]:
         """Parameters of ``node`` that the given arguments stand for, in the parameters' own kinds; raises ValueError."""

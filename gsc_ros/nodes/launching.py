@@ -45,12 +45,7 @@ def describe(path: str, arguments: Sequence[Argument], build: Callable[[Given], 
 
 
 def _declared(argument: Argument) -> DeclareLaunchArgument:
-    words = argument.description
-    if argument.default in argument.choices:
-        return DeclareLaunchArgument(
-            argument.name, default_value=argument.default, description=words, choices=list(argument.choices)
-        )
-    words += f" ({', '.join(argument.choices)})" if argument.choices else ""
+    words = argument.description + (f" ({', '.join(argument.choices)})" if argument.choices else "")
     return DeclareLaunchArgument(argument.name, default_value=argument.default, description=words)
 
 

@@ -79,7 +79,10 @@ class Reconstructor(WorkerNode):
     def trouble(self, camera: str) -> str:
         others = self.count_publishers(f"{camera}/image_raw/gsc") - 1
         if others > 0:
-            return f"{others + 1} publish frames of {camera}: they cannot be told apart, stop all but one"
+            return (
+                f"{others + 1} publish frames of {camera}: they cannot be told apart, stop all but one "
+                "(one that was killed is counted for up to 20 s)"
+            )
         return ""
 
     def _optional(self, parameter: str, kind: Any, name: str, qos: QoSProfile) -> dict[str, Any]:
@@ -128,6 +131,9 @@ class Reconstructor(WorkerNode):
         except MissingReferenceError:
             # On a link that loses packets this is nothing unusual: say so to the robot, and wait.
             self.counters[camera].missing_reference += 1
+            self.in_vain[camera].begin(
+                "frames build on one that never came, a key frame is asked for", time.monotonic()
+            )
             self._acknowledge(camera, message.header, frame.sequence, key_wanted=True)
             return None
         self._acknowledge(camera, message.header, frame.sequence, key_wanted=False)
@@ -138,7 +144,7 @@ class Reconstructor(WorkerNode):
         header, size, read = received.header, received.packet_bytes, received.message
         caption = CAPTION_LOST if read.caption_lost else read.caption
         if result.notice:
-            self.warn(f"{camera}: {result.notice}")
+            self.warn(camera, result.notice)
         frame = read.frame
         converting = time.monotonic()
         shown = mark_generated(result.image, caption) if self.value("mark") else result.image
@@ -159,7 +165,7 @@ class Reconstructor(WorkerNode):
                     text_bytes=len(frame.text), channel_bytes=len(frame.channels), bpp=8 * size / (frame.width * frame.height),
                     channels=len(frame.channel_ids), level=frame.level, scale=frame.scale,
                     convert_ms=1e3 * (time.monotonic() - converting), decode_ms=1e3 * (converting - began) - result.confidence_ms,
-                    confidence_ms=result.confidence_ms, age_ms=1e3 * self.age_s(header.stamp), frames=counters.frames + 1,
+                    confidence_ms=result.confidence_ms, age_ms=1e3 * self.age_s(camera, header.stamp), frames=counters.frames + 1,
                     dropped_newer=counters.dropped_newer, dropped_stale=counters.dropped_stale, refused=counters.refused,
                     missing_reference=counters.missing_reference, confidence=float(result.confidence.mean()) / 255,
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from rclpy.validate_topic_name import validate_topic_name
 from gsc_ros.nodes.guard import reason_of
 from gsc_ros.nodes.guarded_node import GuardedNode, spin_guarded
 from gsc_ros.nodes.parameters import Parameter, declare
+from gsc_ros.printable import printable
 
 JOIN_S = 10.0
 AGAIN_S = 1.0  # before the thread goes on after a failure that is not of a frame
@@ -114,24 +116,29 @@ def spin(make: Callable[[], ServedNode]) -> None:
 
     What its constructor cannot use is one line and exit code 1. Nothing that comes later ends it.
     """
-    rclpy.init()
     node: ServedNode | None = None
-    executor = SingleThreadedExecutor()
+    executor: SingleThreadedExecutor | None = None
     code = 0
     try:
         try:
+            rclpy.init()
             node = make()
-        except (ValueError, OSError, RuntimeError) as error:  # the last: rclpy's of a QoS, torch's of a device
-            rclpy.logging.get_logger("gsc_ros").fatal(" ".join(str(error).split()))
+        except ExternalShutdownException:
+            raise
+        except Exception as error:  # of rclpy's own words, a QoS, torch's devices, zenoh: each has its own kind
+            rclpy.logging.get_logger("gsc_ros").fatal(printable(reason_of(error)))
             code = 1
         else:
+            executor = SingleThreadedExecutor()
             executor.add_node(node)
             node.start()
             spin_guarded(executor, node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
-        executor.shutdown()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of what follows undone
+        if executor is not None:
+            executor.shutdown()
         if node is not None:
             node.close()
         rclpy.try_shutdown()

@@ -94,6 +94,7 @@ class ViewServer:
         self._on_request = on_request
         self._sockets: dict[Any, asyncio.Queue[str]] = {}
         self._last: dict[tuple[str, str], str] = {}
+        self._at: dict[tuple[str, str], float] = {}  # when the last one was published
         self._loop: asyncio.AbstractEventLoop | None = None
         self._all = Allowance(ALL_REQUESTS)
 
@@ -145,9 +146,16 @@ class ViewServer:
             await runner.cleanup()
 
     def _spread(self, key: tuple[str, str], text: str) -> None:
-        self._last[key] = text
+        self._last[key], self._at[key] = text, time.monotonic()
         for queue in self._sockets.values():
             _put(queue, text)
+
+    def _aged(self, key: tuple[str, str], text: str) -> str:
+        """An update as it is now: a page that is opened later must not show an old picture as a young one."""
+        content, now = json.loads(text), time.monotonic()
+        if content.get("age_s") is not None:
+            content["age_s"] += now - self._at.get(key, now)
+        return json.dumps(content)
 
     async def _guard(self, request: Any, handler: Any) -> Any:
         """Every request passes here: its name is checked, and a connection is for one of them."""
@@ -184,9 +192,9 @@ class ViewServer:
         transport, own = request.transport, Allowance(REQUESTS)
         self._connections.stays(transport)
         queue: asyncio.Queue[str] = asyncio.Queue(maxsize=64)
-        for text in self._last.values():
+        for key, text in self._last.items():
             if not queue.full():
-                queue.put_nowait(text)
+                queue.put_nowait(self._aged(key, text))
         self._sockets[socket] = queue
         sender = asyncio.create_task(self._send(socket, queue))
         try:
