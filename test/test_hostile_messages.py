@@ -20,6 +20,7 @@ pytest.importorskip("gsc_ros.msg", reason="the messages are not built: run make 
 import numpy as np  # noqa: E402
 from builtin_interfaces.msg import Time  # noqa: E402
 from conftest import LIMIT_S  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from gsc_ros.msg import GscAck, GscFrame, GscLink, GscRequest, GscStats  # noqa: E402
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
@@ -192,6 +193,41 @@ def test_a_gateway_lives_through_any_message(started, side, encoder) -> None:
     hears(node, type(good), good)
     until(lambda: sent() > rests, "a good message to be sent")
     assert refused(node) == before
+
+
+def test_a_flood_of_noise_is_a_warning(started) -> None:
+    import socket
+
+    from gsc_ros.nodes.gateway import Gateway
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outsider:
+        outsider.bind(("127.0.0.1", 0))
+        own = ("127.0.0.1", outsider.getsockname()[1])
+        outsider.close()
+    node = started(Gateway, "side:=base", f"local:={own[0]}:{own[1]}")
+    node.start()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outsider, spinning(node):
+        assert "noise" not in node.statuses()[0].message
+        until(
+            lambda: (outsider.sendto(os.urandom(60), own), time.sleep(0.05), "noise" in node.statuses()[0].message)[2],
+            "a word about the noise",
+        )
+        assert node.statuses()[0].level == DiagnosticStatus.WARN
+
+
+@pytest.mark.parametrize(("asked", "given"), [("0.0", 7680.0), ("4000.0", 4000.0), ("100000.0", 7680.0)])
+def test_a_serial_line_is_given_no_more_than_it_carries(started, asked, given) -> None:
+    """At 9600 baud pictures were 55 to 84 s old: what the line did not carry waited in front of it."""
+    from gsc_ros.nodes.gateway import Gateway
+
+    far, near = os.openpty()
+    try:
+        line = ["transport:=serial", f"serial_device:={os.ttyname(near)}", "baud:=9600"]
+        node = started(Gateway, *line, f"max_bits_per_second:={asked}")
+        assert node._endpoint.bucket.bits_per_second == given
+    finally:
+        os.close(far)
+        os.close(near)
 
 
 def test_the_operators_page_lives_through_any_message(started) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,9 @@ from gsc_ros.profiles import load_profile
 
 TICK_S = 0.02
 REPORT_S = 1.0
+RECENT_REPORTS = 11  # ten seconds
+LEAST_BAD = 10  # datagrams in that time that are worth a word
+SERIAL_SHARE = 0.8  # of the bits on a line: start and stop bits are the rest
 SILENT_S = 30.0  # where the other side has nothing to say, hellos of that rhythm are all that comes
 UNANSWERED = 4  # datagrams that the robot sends, and nothing comes back
 
@@ -56,7 +60,7 @@ class Gateway(ServedNode):
         self._endpoint = Endpoint(
             dict(enumerate(weights * len(self.cameras) if len(weights) == 1 else weights)),
             mtu=self.value("mtu"),
-            bits_per_second=self.value("max_bits_per_second"),
+            bits_per_second=self._limit(),
             cost=self._transport.cost,
             channel=SecureChannel(Path(key).expanduser(), side=self._side) if key else None,
             unpack=partial(unpack, channel_count=channels),
@@ -67,6 +71,9 @@ class Gateway(ServedNode):
         self._link = self.advertise(GscLink, "~/link", QoSProfile(depth=5))
         self._before = (time.monotonic(), 0, 0)
         self._in_vain = 0
+        self._arrived: deque[tuple[int, int]] = deque(
+            maxlen=RECENT_REPORTS
+        )  # datagrams until then, and the bad ones of them
         self._told = ""  # the problem that was logged last
         self.every(REPORT_S, self._report)
         newest = QoSProfile(depth=5)
@@ -95,7 +102,15 @@ class Gateway(ServedNode):
 
     def changed(self) -> None:
         with self._lock:
-            self._endpoint.bucket.set_rate(self.value("max_bits_per_second"), time.monotonic())
+            self._endpoint.bucket.set_rate(self._limit(), time.monotonic())
+
+    def _limit(self) -> float:
+        """Bits per second that may be sent; a serial line carries eight of ten, and what is more would wait in front of it."""
+        asked = float(self.value("max_bits_per_second"))
+        if self.value("transport") != "serial":
+            return asked
+        line = SERIAL_SHARE * self.value("baud")
+        return min(asked, line) if asked else line
 
     def _frame(self, index: int, message: Any) -> None:
         packet = pack(frame_of(message))
@@ -192,6 +207,10 @@ class Gateway(ServedNode):
             return DiagnosticStatus.ERROR, worst
         if self._endpoint.trouble:
             return DiagnosticStatus.WARN, self._endpoint.trouble
+        if len(self._arrived) > 1:
+            came, bad = (new - old for old, new in zip(self._arrived[0], self._arrived[-1], strict=True))
+            if bad >= LEAST_BAD and 2 * bad > came:
+                return DiagnosticStatus.WARN, "most of what arrives is not of this link, or noise"
         now = time.monotonic()
         # The robot hears answers alone: while it sends nothing none is due, and where there is no way back none ever comes.
         due = self._side == "base" or self._endpoint.counters.sent_datagrams - self._sent_before >= UNANSWERED
@@ -216,9 +235,10 @@ class Gateway(ServedNode):
             then, sent, received = self._before
             self._before = (now, counters.sent_bytes, counters.received_bytes)
             in_vain, self._in_vain = self._endpoint.in_vain - self._in_vain, self._endpoint.in_vain
+            self._arrived.append((counters.received_datagrams, counters.rejected + counters.malformed))
             base = self._side == "base"
             message = GscLink(
-                side=self._side, bits_per_second=float(self.value("max_bits_per_second")),
+                side=self._side, bits_per_second=self._endpoint.bucket.bits_per_second,
                 sent_bits_per_second=8 * (counters.sent_bytes - sent) / (now - then),
                 received_bits_per_second=8 * (counters.received_bytes - received) / (now - then),
                 sent_bytes=counters.sent_bytes, received_bytes=counters.received_bytes,

@@ -257,7 +257,13 @@ GATEWAY = (
     Parameter("baud", 9600, "serial: bits per second of the line", low=50, high=4_000_000, changes=False),
     Parameter("zenoh_key", "gsc", "zenoh: key expression below which both sides publish", changes=False),
     Parameter("mtu", 1400, "largest datagram in bytes; larger frames are cut", low=32, high=65507, changes=False),
-    Parameter("max_bits_per_second", 0.0, "hard limit with every header; 0: none", low=0.0, high=1e9),
+    Parameter(
+        "max_bits_per_second",
+        0.0,
+        "hard limit with every header; 0: none, of a serial line what it carries",
+        low=0.0,
+        high=1e9,
+    ),
     Parameter("key_file", "", "pre-shared key, made with `gsc key FILE`; empty: no authentication", changes=False),
 )
 
