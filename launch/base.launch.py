@@ -5,7 +5,7 @@ ros2 launch gsc_ros base.launch.py gateway:=true rate:=1000 key:=link.key
 """
 
 from gsc_ros.nodes.launch_arguments import BOOLEANS, LINK, NODES, RVIZ, Argument
-from gsc_ros.nodes.launching import describe, gateway, reconstructor, rviz
+from gsc_ros.nodes.launching import describe, link_end, reconstructor, rviz
 
 ARGUMENTS = (
     *NODES,
@@ -18,8 +18,7 @@ ARGUMENTS = (
 
 def nodes(given):
     """The reconstructor and what else is asked for."""
-    beside = [gateway(given, "base")] if given.flag("gateway") else []
-    return [reconstructor(given), *beside, *rviz(given)]
+    return [reconstructor(given), *link_end(given, "base"), *rviz(given)]
 
 
 def generate_launch_description():

@@ -6,7 +6,7 @@ ros2 launch gsc_ros rover.launch.py base:=true rviz:=true     # both sides, for 
 """
 
 from gsc_ros.nodes.launch_arguments import BOOLEANS, LINK, NODES, RVIZ, Argument
-from gsc_ros.nodes.launching import compressor, describe, gateway, reconstructor, rviz
+from gsc_ros.nodes.launching import compressor, describe, link_end, reconstructor, rviz
 
 ARGUMENTS = (
     *NODES,
@@ -26,9 +26,7 @@ ARGUMENTS = (
 
 def nodes(given):
     """The compressor and what else is asked for."""
-    found = [compressor(given)]
-    if given.flag("gateway"):
-        found.append(gateway(given, "robot"))
+    found = [compressor(given), *link_end(given, "robot")]
     if given.flag("base"):
         found.append(reconstructor(given))
     return found + rviz(given)

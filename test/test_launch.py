@@ -74,6 +74,16 @@ def test_truths_are_taken_as_other_launch_files_write_them() -> None:
     assert not given(respawn="False").flag("respawn")
 
 
+def test_an_argument_of_the_link_without_a_gateway_is_refused() -> None:
+    """A key that nothing uses would be believed in."""
+    arguments = {**ARGUMENTS, "gateway": Argument("gateway", "", "false", ("true", "false"))}
+    for name in VALUES:
+        if name in {argument.name for argument in LINK}:
+            with pytest.raises(LaunchError, match=f"{name}:= is the gateway's"):
+                Given({name: VALUES[name][0], "gateway": "false"}, arguments).refuse_link_without_gateway()
+            Given({name: VALUES[name][0], "gateway": "true"}, arguments).refuse_link_without_gateway()
+
+
 def test_unknown_arguments_are_refused_where_the_file_itself_was_launched() -> None:
     with pytest.raises(LaunchError, match="is cameras meant"):
         refuse_unknown("/x/rover.launch.py", ARGUMENTS, ["ros2", "launch", "gsc_ros", "rover.launch.py", "camras:=/a"])

@@ -85,6 +85,12 @@ class Given:
     def cameras(self) -> list[str]:
         return [name.strip() for name in self["cameras"].split(",") if name.strip()]
 
+    def refuse_link_without_gateway(self) -> None:
+        """Raise LaunchError for an argument of the link where no gateway is started: it would do nothing, a key least of all."""
+        without = [argument.name for argument in LINK if argument.name in self.values and not self.flag("gateway")]
+        if without:
+            raise LaunchError(f"{without[0]}:= is the gateway's: add gateway:=true")
+
     def parameters(self, node: str) -> dict[str, Value]:
         """Parameters of ``node`` that the given arguments stand for, in the parameters' own kinds; raises ValueError."""
         table, found = {parameter.name: parameter for parameter in TABLES[node]}, {}

@@ -85,6 +85,12 @@ def gateway(given: Given, side: str) -> Action:
     return node(given, "gateway", config=config_file(given, "gateway.yaml"), parameters=parameters)
 
 
+def link_end(given: Given, side: str) -> list[Action]:
+    """The gateway of ``side`` where ``gateway:=true`` asks for it; raises LaunchError for its arguments without it."""
+    given.refuse_link_without_gateway()
+    return [gateway(given, side)] if given.flag("gateway") else []
+
+
 def rviz(given: Given) -> list[Action]:
     """rviz with a layout for the cameras, where it is asked for; raises LaunchError where it is not installed."""
     if not given.flag("rviz"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,13 +110,21 @@ class Reconstructor(WorkerNode):
             size=size if all(size) else None,
             max_pixels=self.value("max_pixels"),
         )
-        frames = [(self._decoders[camera], frame.message) for camera, frame in received.items()]
-        results = self.attempt(list(received), lambda: reconstruct_together(frames, settings))
-        if results is None:
-            return
-        for (camera, frame), result in zip(received.items(), results, strict=True):
-            if self.attempt([camera], partial(self._publish, camera, frame, result, began)):
+        for camera, result in self._painted(received, settings).items():
+            if self.attempt([camera], partial(self._publish, camera, received[camera], result, began)):
                 self.done(camera, clock)
+
+    def _painted(self, received: dict[str, _Received], settings: DecodeSettings) -> dict[str, Reconstruction]:
+        """The pictures of all cameras at once; where that fails, one by one, so that one frame costs no other its picture."""
+        frames = {camera: (self._decoders[camera], frame.message) for camera, frame in received.items()}
+        if len(frames) > 1:
+            with contextlib.suppress(Exception):  # told below, of the camera whose frame it is
+                return dict(zip(frames, reconstruct_together(list(frames.values()), settings), strict=True))
+        found = {}
+        for camera, frame in frames.items():
+            if result := self.attempt([camera], partial(reconstruct_together, [frame], settings)):
+                found[camera] = result[0]
+        return found
 
     def missing_before(self, camera: str, message: Any) -> int:
         last, self._sequences[camera] = self._sequences.get(camera), message.sequence

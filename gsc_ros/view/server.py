@@ -191,7 +191,7 @@ class ViewServer:
         await socket.prepare(request)
         transport, own = request.transport, Allowance(REQUESTS)
         self._connections.stays(transport)
-        queue: asyncio.Queue[str] = asyncio.Queue(maxsize=64)
+        queue: asyncio.Queue[str] = asyncio.Queue(maxsize=max(64, 8 * len(self._cameras)))
         for key, text in self._last.items():
             if not queue.full():
                 queue.put_nowait(self._aged(key, text))
