@@ -27,13 +27,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder of checkpoints and curves, in place of the one in the config")
     parser.add_argument("--export", type=Path, help="write the profile's files to this folder when the stages are done")
     parser.add_argument(
-        "--stage", choices=["codec", "context", "flow", "memory", "text", "cache", "train", "all"], default="all"
+        "--stage",
+        choices=["codec", "context", "flow", "painter", "memory", "text", "cache", "train", "all"],
+        default="all",
     )
     parser.add_argument("--steps", type=int, help="number of steps of each stage, in place of those in the config")
     parser.add_argument("--device", default=None, help="cpu or cuda; the default is cuda where there is one")
 
 
-STAGES = {"nano": ("codec", "context", "flow", "memory", "text", "all"), "control": ("cache", "train", "all")}
+STAGES = {
+    "nano": ("codec", "context", "flow", "painter", "memory", "text", "all"),
+    "control": ("cache", "train", "all"),
+}
 
 
 def run(options: argparse.Namespace) -> None:
@@ -88,6 +93,18 @@ def train_nano(options: argparse.Namespace) -> None:
             settings(flow.FlowTraining, config.get("flow", {}), common), latents.codec, curves(out / "curves" / "flow")
         )
         export_flow(out / "flow.pt", latents, export)
+    if options.stage == "painter":
+        from gsc_ros.latents.nano import NanoLatents
+        from gsc_ros.training import painter
+        from gsc_ros.training.export import export_painter
+
+        latents = NanoLatents.load(export, device=device)
+        painter.train(
+            settings(painter.PainterTraining, config.get("painter", {}), common),
+            latents.codec,
+            curves(out / "curves" / "painter"),
+        )
+        export_painter(out / "painter.pt", latents, export)
     if options.stage in ("memory", "all"):
         from gsc_ros.latents.nano import NanoLatents
         from gsc_ros.training import memory

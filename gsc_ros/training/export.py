@@ -15,6 +15,7 @@ from gsc_ros.captioners.descriptor import DescriptorCaptioner
 from gsc_ros.entropy.channels import ChannelTables
 from gsc_ros.entropy.context import ContextModel
 from gsc_ros.generators.flow_network import FlowNetwork
+from gsc_ros.generators.painter_network import PainterNetwork
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.layout import LatentLayout
@@ -158,4 +159,12 @@ def export_flow(checkpoint_path: Path, latents: NanoLatents, out: Path) -> None:
     half_precision(
         averaged(checkpoint_path, "average", FlowNetwork(latents.layout.channels, latents.levels)),
         out / "flow.safetensors",
+    )
+
+
+def export_painter(checkpoint_path: Path, latents: NanoLatents, out: Path) -> None:
+    """Write ``painter.safetensors``."""
+    half_precision(
+        averaged(checkpoint_path, "average", PainterNetwork(latents.layout.channels, latents.levels)),
+        out / "painter.safetensors",
     )
