@@ -83,6 +83,22 @@ def test_realism_is_measured_beside_noise_for_the_same_packets(photographs, tmp_
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_the_way_down_ends_where_sizes_grow_again() -> None:
+    from gsc_ros.evaluation.feature_distance import way_down
+
+    sizes = [
+        ("picture", 3, 64),
+        ("a", 16, 32),
+        ("b", 16, 32),
+        ("padded", 16, 33),
+        ("c", 32, 16),
+        ("up", 32, 32),
+        ("d", 64, 8),
+    ]
+    assert way_down([(name, (1, channels, side, side)) for name, channels, side in sizes]) == ["b", "c"]
+    assert way_down([("flat", (1, 1000)), ("tiny", (1, 64, 4, 4))]) == []
+
+
 def test_features_of_a_detector_tell_near_from_far(shared_data, photograph) -> None:
     from gsc_ros.evaluation.feature_distance import FeatureDistance
 
