@@ -17,9 +17,11 @@ from gsc_ros.generators.flow_network import enlarged
 from gsc_ros.generators.nano_painter import NanoPainter
 from gsc_ros.generators.painter_network import PainterNetwork
 from gsc_ros.latents.geometry import Geometry
+from gsc_ros.training import checkpoint
 from gsc_ros.training import painter as stage
 from gsc_ros.training.deep_features import DeepFeatures
 from gsc_ros.training.export import export_painter
+from gsc_ros.training.observed import rounded
 
 
 @pytest.fixture(scope="module")
@@ -113,11 +115,12 @@ def test_the_painter_learns_resumes_and_exports(encoder, images, features, tmp_p
     codec = encoder.latents.codec
     config = stage.PainterTraining(
         images=images, out=tmp_path / "a", steps=50, batch=2, crop=64, save_every=25, learning_rate=2e-3, ema=0.9,
-        samples=samples, large=samples - 1, features=features, optimizer="muon", midway=0.5,
+        samples=samples, large=samples - 1, features=features, optimizer="muon", midway=0.5, validation=images,
     )  # fmt: skip
     figures: list[dict[str, float]] = []
     whole = stage.train(config, codec, lambda step, f: figures.append(f))
-    assert figures[-1]["deep1"] > 0 and ("fine_bands" in figures[-1]) == (samples == 2)
+    assert figures[-1]["val_deep"] < (1 if samples == 1 else 1.1) and figures[-1]["val_low_pass"] < 1.5
+    assert ("fine_bands" in figures[-1]) == (samples == 2)
     resumed = stage.train(config, codec, lambda step, f: None)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
     for file in encoder.profile.weights.glob("*.safetensors"):
@@ -139,11 +142,21 @@ def test_a_picture_that_says_the_symbols_is_consistent_and_another_is_not(encode
     x = encoder.latents.tensor(cv2.resize(photograph, (256, 192), interpolation=cv2.INTER_AREA))
     level, sent = torch.tensor([10]), torch.ones(1, 20)
     with torch.no_grad():
-        symbols = stage.rounded(codec, x, level, sent)
+        symbols = rounded(codec, x, level, sent)
         assert stage.inconsistency(codec, x, symbols, level) < 1e-9
         other = stage.inconsistency(codec, x.flip(3), symbols, level)
         unsent = stage.inconsistency(codec, x.flip(3), (symbols[0], torch.zeros_like(symbols[1])), level)
     assert 0 < unsent < other
+
+
+def test_a_training_by_the_clock_ends_with_what_is_there(encoder, images, features, tmp_path, shallow) -> None:
+    config = stage.PainterTraining(
+        images=images, out=tmp_path, steps=10**6, batch=1, crop=64, save_every=10**6, samples=1, large=0, minutes=1e-4,
+        features=features,
+    )  # fmt: skip
+    stage.train(config, encoder.latents.codec, lambda step, figures: None)
+    state = checkpoint.load(tmp_path / "painter.pt")
+    assert state is not None and 1 <= state["step"] < 50
 
 
 def test_settings_that_do_not_go_together_are_refused(images, tmp_path) -> None:

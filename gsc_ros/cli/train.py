@@ -32,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="all",
     )
     parser.add_argument("--steps", type=int, help="number of steps of each stage, in place of those in the config")
+    parser.add_argument(
+        "--minutes", type=float, help="end each stage of nano after so much time, with what is there by then"
+    )
     parser.add_argument("--device", default=None, help="cpu or cuda; the default is cuda where there is one")
 
 
@@ -45,6 +48,8 @@ def run(options: argparse.Namespace) -> None:
     if options.stage not in STAGES[options.what]:
         raise UsageError(f"--stage {options.stage}: {', '.join(STAGES[options.what])} are the stages of {options.what}")
     if options.what == "control":
+        if options.minutes is not None:
+            raise UsageError("--minutes: only the stages of nano end by the clock")
         from gsc_ros.cli.train_control import train_control
 
         train_control(options)
@@ -62,7 +67,7 @@ def train_nano(options: argparse.Namespace) -> None:
         raise UsageError(f"no folder of training images at {images}: name one with --images")
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     common: dict[str, Any] = {"images": images, "out": out, "device": device} | (
-        {"steps": options.steps} if options.steps else {}
+        {name: value for name in ("steps", "minutes") if (value := getattr(options, name)) is not None}
     )
     export = options.export or out / "export"
     if options.stage in ("codec", "all"):

