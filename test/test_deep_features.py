@@ -89,11 +89,11 @@ def test_the_energy_score_of_features_is_least_for_samples_that_vary(features) -
     flat = torch.full_like(x, 0.5)
     features.calibrate(x)
     samples, blurred = torch.cat([first, second]), torch.cat([flat, flat])
-    assert deep_energy(features, samples, x).mean() < deep_energy(features, blurred, x).mean()
+    assert deep_energy(features(samples), features(x)).mean() < deep_energy(features(blurred), features(x)).mean()
     # One and the same guess twice is no distribution: it counts as the distance of one.
-    one = deep_energy(features, first, x)
-    assert torch.allclose(deep_energy(features, torch.cat([first, first]), x), one, atol=1e-3)
-    assert torch.allclose(deep_energy(features, x, x), torch.zeros(len(TAPS)), atol=2e-3)
+    one = deep_energy(features(first), features(x))
+    assert torch.allclose(deep_energy(features(torch.cat([first, first])), features(x)), one, atol=1e-3)
+    assert torch.allclose(deep_energy(features(x), features(x)), torch.zeros(len(TAPS)), atol=2e-3)
 
 
 def test_without_the_wheel_the_error_says_what_to_install(monkeypatch) -> None:
@@ -118,7 +118,7 @@ def test_the_real_network_tells_sharp_from_blurred_and_from_noise(photographs) -
     assert changes[28:35].max() > 100 and changes[8:27].max() < 1e-2 and changes[36:56].max() < 1e-2
 
     def far(image: Tensor) -> Tensor:
-        return deep_energy(features, image, x).mean()
+        return deep_energy(features(image), features(x)).mean()
 
     blurred = [F.avg_pool2d(F.pad(x, (n, n, n, n), mode="replicate"), 2 * n + 1, stride=1) for n in (1, 3, 6)]
     distances = [float(far(image)) for image in (x, *blurred, x.flip(0))]

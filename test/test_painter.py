@@ -21,6 +21,7 @@ from gsc_ros.training import checkpoint
 from gsc_ros.training import painter as stage
 from gsc_ros.training.deep_features import DeepFeatures
 from gsc_ros.training.export import export_painter
+from gsc_ros.training.feature_critic import FeatureCritic
 from gsc_ros.training.observed import rounded
 
 
@@ -115,12 +116,12 @@ def test_the_painter_learns_resumes_and_exports(encoder, images, features, tmp_p
     codec = encoder.latents.codec
     config = stage.PainterTraining(
         images=images, out=tmp_path / "a", steps=50, batch=2, crop=64, save_every=25, learning_rate=2e-3, ema=0.9,
-        samples=samples, large=samples - 1, features=features, optimizer="muon", midway=0.5, validation=images,
+        samples=samples, large=samples - 1, features=features, optimizer="muon", midway=0.5, validation=images, critic=0.1 * (samples - 1),
     )  # fmt: skip
     figures: list[dict[str, float]] = []
     whole = stage.train(config, codec, lambda step, f: figures.append(f))
     assert figures[-1]["val_deep"] < (1 if samples == 1 else 1.1) and figures[-1]["val_low_pass"] < 1.5
-    assert ("fine_bands" in figures[-1]) == (samples == 2)
+    assert ("fine_bands" in figures[-1]) == ("critic" in figures[-1]) == (samples == 2)
     resumed = stage.train(config, codec, lambda step, f: None)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
     for file in encoder.profile.weights.glob("*.safetensors"):
@@ -157,6 +158,49 @@ def test_a_training_by_the_clock_ends_with_what_is_there(encoder, images, featur
     stage.train(config, encoder.latents.codec, lambda step, figures: None)
     state = checkpoint.load(tmp_path / "painter.pt")
     assert state is not None and 1 <= state["step"] < 50
+
+
+def test_a_critic_learns_what_tells_originals_from_samples_and_bounds_its_pull() -> None:
+    torch.manual_seed(0)
+    critic = FeatureCritic([8])
+    generator = torch.Generator().manual_seed(1)
+
+    def pictures(stripes: float) -> list[torch.Tensor]:
+        values = torch.randn((4, 8, 16, 16), generator=generator)
+        values[..., ::2] += stripes
+        return [values / values.square().sum(dim=1, keepdim=True).sqrt()]
+
+    known = pictures(0.0)
+    optimizer = torch.optim.Adam(critic.parameters(), lr=3e-3)
+    errors = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        error = critic.error(pictures(0.0), pictures(2.0), known)
+        error.backward()
+        optimizer.step()
+        errors.append(error.item())
+    assert errors[0] > 0.8 and errors[-1] < 0.3
+    drawn = pictures(0.0)[0].requires_grad_()
+    critic.zero_grad()
+    pull = critic.pull([drawn], known)
+    pull.backward()
+    assert all(parameter.grad is None for parameter in critic.parameters())
+    assert all(parameter.requires_grad for parameter in critic.parameters())
+    slope = drawn.grad
+    assert slope is not None
+    with torch.no_grad():
+        assert critic.pull([drawn - 20 * slope], known) < pull
+        assert critic.pull(pictures(2.0), known) < critic.pull(pictures(0.0), known)
+    detached = pictures(0.0)[0].requires_grad_()
+    critic.error([detached], pictures(2.0), known).backward()
+    assert detached.grad is None
+
+
+def test_a_checkpoint_of_another_network_is_refused(encoder, tmp_path) -> None:
+    other = {"average": {"module.painter.out.bias": torch.zeros(3)}, "step": 1}
+    checkpoint.save(tmp_path / "painter.pt", other)
+    with pytest.raises(ValueError, match="another network than this version's"):
+        export_painter(tmp_path / "painter.pt", encoder.latents, tmp_path)
 
 
 def test_settings_that_do_not_go_together_are_refused(images, tmp_path) -> None:

@@ -7,10 +7,10 @@ the score is a perceptual distance, at half the cost, and what comes of it is th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
-
-from gsc_ros.training.deep_features import DeepFeatures
 
 LEAST = 1e-6  # squared length from which on a distance has a slope
 
@@ -20,16 +20,15 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
     return ((a - b).square().sum(dim=1) + LEAST).sqrt().mean()
 
 
-def deep_energy(features: DeepFeatures, samples: Tensor, x: Tensor, *, variety: float = 1.0) -> Tensor:
-    """Of samples of the distribution that ``x`` (B,3,h,w) is one of, for each depth: (taps,); less is better.
+def deep_energy(drawn: Sequence[Tensor], truths: Sequence[Tensor], *, variety: float = 1.0) -> Tensor:
+    """Of features of samples of the distribution that the originals are of, for each depth: (taps,); less is better.
 
-    ``samples`` in 0..1 are one for each picture, (B,3,h,w), or all the first and then all the second ones, (2B,3,h,w).
+    ``truths`` are the originals' features (B,C,h,w); ``drawn`` those of one sample for each of them, or of all the first and then all the
+    second ones, (2B,C,h,w).
     """
-    with torch.no_grad():
-        truths = features(x)
     scores = []
-    for feature, truth in zip(features(samples), truths, strict=True):
-        drawn = feature.split(len(x))
-        far = torch.stack([distance(one, truth) for one in drawn]).mean()
-        scores.append(far - variety / 2 * distance(*drawn) if len(drawn) == 2 else far)
+    for feature, truth in zip(drawn, truths, strict=True):
+        samples = feature.split(len(truth))
+        far = torch.stack([distance(one, truth) for one in samples]).mean()
+        scores.append(far - variety / 2 * distance(*samples) if len(samples) == 2 else far)
     return torch.stack(scores)

@@ -15,6 +15,7 @@ from gsc_ros.captioners.descriptor import DescriptorCaptioner
 from gsc_ros.entropy.channels import ChannelTables
 from gsc_ros.entropy.context import ContextModel
 from gsc_ros.generators.flow_network import FlowNetwork
+from gsc_ros.generators.nano_painter import FILE
 from gsc_ros.generators.painter_network import PainterNetwork
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.geometry import Geometry
@@ -24,6 +25,7 @@ from gsc_ros.memory import Remembered
 from gsc_ros.training import checkpoint, confidence
 from gsc_ros.training.images import image_files, read_rgb, whole_blocks
 from gsc_ros.training.memory import MemoryTraining, MovingViews
+from gsc_ros.training.painter import Trained
 from gsc_ros.training.tables import fit, quantise
 from gsc_ros.training.text import build
 
@@ -43,10 +45,9 @@ def averaged(path: Path, key: str, module: torch.nn.Module) -> torch.nn.Module:
     state = checkpoint.load(path)
     if state is None:
         raise ValueError(f"no checkpoint {path}: run this stage of the training first")
-    module.load_state_dict(
-        {name.removeprefix("module."): value for name, value in state[key].items() if name.startswith("module.")},
-        strict=False,
-    )
+    values = {name.removeprefix("module."): value for name, value in state[key].items() if name.startswith("module.")}
+    if missing := module.load_state_dict(values, strict=False).missing_keys:
+        raise ValueError(f"{path} holds another network than this version's: {missing[0]} is not in it")
     return module
 
 
@@ -163,8 +164,7 @@ def export_flow(checkpoint_path: Path, latents: NanoLatents, out: Path) -> None:
 
 
 def export_painter(checkpoint_path: Path, latents: NanoLatents, out: Path) -> None:
-    """Write ``painter.safetensors``."""
-    half_precision(
-        averaged(checkpoint_path, "average", PainterNetwork(latents.layout.channels, latents.levels)),
-        out / "painter.safetensors",
-    )
+    """Write ``painter.safetensors``, without the critic that it may have been trained with."""
+    trained = Trained(PainterNetwork(latents.layout.channels, latents.levels), None)
+    averaged(checkpoint_path, "average", trained)
+    half_precision(trained.painter, out / FILE)

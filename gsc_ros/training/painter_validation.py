@@ -55,6 +55,8 @@ class PainterValidation:
     def __init__(self, folder: Path, codec: NanoCodec, features: DeepFeatures, *, shrink: int, device: str) -> None:
         self._features, self._shrink = features, shrink
         self._x = as_images(middles(folder).to(device))
+        with torch.no_grad():
+            self._truths = features(F.avg_pool2d(self._x, shrink))
         count = len(self._x)
         sent = torch.ones(count, codec.layout.channels, device=device)
         self._seen = observed(codec, self._x, torch.full((count,), LEVEL_AIMED, device=device), sent)
@@ -62,7 +64,7 @@ class PainterValidation:
         self._plain = self._distances(self._seen.fidelity)
 
     def _distances(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        deep = deep_energy(self._features, F.avg_pool2d(image, self._shrink), F.avg_pool2d(self._x, self._shrink))
+        deep = deep_energy(self._features(F.avg_pool2d(image, self._shrink)), self._truths)
         return deep.mean(), F.avg_pool2d(image - self._x, 8).square().mean()
 
     @torch.no_grad()
