@@ -203,6 +203,16 @@ def test_a_checkpoint_of_another_network_is_refused(encoder, tmp_path) -> None:
         export_painter(tmp_path / "painter.pt", encoder.latents, tmp_path)
 
 
+def test_features_lie_differently_on_the_codecs_grid_in_every_step() -> None:
+    generator = torch.Generator().manual_seed(0)
+    windows = [stage.draw_window(generator, 64) for _ in range(200)]
+    for window in windows:
+        assert window.shape == (2, 64 - stage.SHIFT) and (window.diff(dim=1) == 1).all()
+        assert window.min() >= 0 and window.max() < 64
+    firsts = torch.stack(windows)[:, :, 0]
+    assert [set(column.tolist()) for column in firsts.T] == [set(range(stage.SHIFT + 1))] * 2
+
+
 def test_settings_that_do_not_go_together_are_refused(images, tmp_path) -> None:
     for values, said in (
         ({"samples": 3}, "samples 3"),

@@ -104,6 +104,7 @@ class PainterNetwork(nn.Module):
             ]
         )
         self.ups = nn.ModuleList([Up(narrow, wide) for narrow, wide in itertools.pairwise(WIDTHS)])
+        self.norm = nn.LayerNorm(WIDTHS[-1], elementwise_affine=False)
         self.last = nn.Conv2d(WIDTHS[-1], WIDTHS[-1], 3, padding=1)
         self.out = zeroed(nn.Conv2d(WIDTHS[-1], 3, 3, padding=1))
         self.fine = FineHead()
@@ -128,7 +129,10 @@ class PainterNetwork(nn.Module):
             assert isinstance(blocks, nn.ModuleList)
             for block in blocks:
                 x = block(x, embedding)
-        x = F.silu(self.last(F.silu(x)))
+        normed = self.norm(x.permute(0, 2, 3, 1)).permute(
+            0, 3, 1, 2
+        )  # else what is painted swings with the trunk's scale
+        x = F.silu(self.last(normed))
         return self.out(x), x
 
     def forward(self, z: Tensor, t: Tensor, guidance: Guidance) -> Tensor:

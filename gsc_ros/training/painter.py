@@ -35,6 +35,9 @@ from gsc_ros.training.painter_validation import PainterValidation
 
 CALIBRATION = 16  # crops that tell how strong features usually are
 CRITIC_FACTOR = 0.5  # of the learning rate
+# Pixels by which the features' grid of poolings is moved against the codec's, differently in each step: where one always lies on the
+# other in the same way, dots that please the features come to stand on it.
+SHIFT = 16
 LOW_PASS = 4  # pixels, at half the painted size, over which likeness to the original is asked for
 
 
@@ -102,6 +105,12 @@ def inconsistency(codec: NanoCodec, image: Tensor, symbols: tuple[Tensor, Tensor
     return torch.stack(found).mean()
 
 
+def draw_window(generator: torch.Generator, side: int) -> Tensor:
+    """Rows and columns, (2, side - SHIFT) of int64, of the part of a crop that the features are of."""
+    first = torch.randint(SHIFT + 1, (2, 1), generator=generator)
+    return first + torch.arange(side - SHIFT)
+
+
 def far_from(half: Tensor, residual: Tensor) -> Tensor:
     """Distance of ``half`` from the true ``residual`` at a quarter of the size, luma and chroma together."""
     return distance(F.avg_pool2d(half, LOW_PASS), F.avg_pool2d(residual, LOW_PASS)).sum()
@@ -133,6 +142,10 @@ def train(config: PainterTraining, codec: NanoCodec, report: loop.Report) -> Pai
         """(B,...) for every sample."""
         return torch.cat([values] * config.samples)
 
+    def looked_at(image: Tensor, window: Tensor) -> Tensor:
+        """What the features are of."""
+        return F.avg_pool2d(image.index_select(2, window[0]).index_select(3, window[1]), config.shrink)
+
     def draw(step: int) -> Inputs:
         generator = loop.generator_of(config, step)
         side = 2 * config.crop
@@ -141,6 +154,7 @@ def train(config: PainterTraining, codec: NanoCodec, report: loop.Report) -> Pai
             "level": draw_levels(generator, batch, codec.levels),
             "sent": draw_sent(generator, batch, codec.layout.channels),
             "t": draw_times(generator, batch, config.midway),
+            "window": draw_window(generator, config.crop),
             "noise": noise((config.samples * batch, 3, side, side), generator),
         }
         return drawn | ({"large": large.batch(step, count)} if count else {})
@@ -167,9 +181,9 @@ def train(config: PainterTraining, codec: NanoCodec, report: loop.Report) -> Pai
             half, within = network.painted(z, t, seen.guidance(network).repeated(config.samples))
             half = half.float()
             painted = repeated(fidelity) + RESIDUAL_SCALE * half
-            drawn = features(F.avg_pool2d(painted, config.shrink))
+            drawn = features(looked_at(painted, inputs["window"]))
             with torch.no_grad():
-                truths = features(F.avg_pool2d(x, config.shrink))
+                truths = features(looked_at(x, inputs["window"]))
         first, second = half[:batch], half[-batch:]
         bands = far_from(half, residual) if config.samples == 1 else energy_score(first, second, residual)
         deep = deep_energy(drawn, truths, variety=config.variety)
@@ -183,7 +197,7 @@ def train(config: PainterTraining, codec: NanoCodec, report: loop.Report) -> Pai
         if critic is not None:
             with config.wide_layers():
                 with torch.no_grad():
-                    known = features(F.avg_pool2d(repeated(fidelity), config.shrink))
+                    known = features(looked_at(repeated(fidelity), inputs["window"]))
                 named["pull"], named["critic"] = critic.pull(drawn, known), critic.error(drawn, truths, known)
             loss = loss + config.critic * named["pull"] + named["critic"]
         if count:
