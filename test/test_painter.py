@@ -120,7 +120,7 @@ def test_the_painter_learns_resumes_and_exports(encoder, images, features, tmp_p
     )  # fmt: skip
     figures: list[dict[str, float]] = []
     whole = stage.train(config, codec, lambda step, f: figures.append(f))
-    assert figures[-1]["val_deep"] < (1 if samples == 1 else 1.1) and figures[-1]["val_low_pass"] < 1.5
+    assert 0.5 < figures[-1]["val_low_pass"] < 1.1 and 0.5 < figures[-1]["val_deep"] < 1.1
     assert ("fine_bands" in figures[-1]) == ("critic" in figures[-1]) == (samples == 2)
     resumed = stage.train(config, codec, lambda step, f: None)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
