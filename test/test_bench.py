@@ -58,3 +58,52 @@ def test_speed_names_every_stage_beside_a_reference_of_known_operations(capsys) 
     memory = figures["processes"]
     assert 100 < memory["encoder"]["mb"] < memory["both"]["mb"] < 2000
     assert figures["gflops"] == pytest.approx(1e3 * speed.REFERENCE_GFLOP / figures["reference_ms"])
+
+
+def test_realism_is_measured_beside_noise_for_the_same_packets(photographs, tmp_path, capsys) -> None:
+    import tiny
+
+    from gsc_ros.cli.main import run
+
+    tiny.make_torchvision_importable()
+    pytest.importorskip("piq")
+    command = ["bench", "realism", "--images", str(photographs), "--count", "2", "--bytes", "200", "--json"]
+    command += ["--codecs", "nano,nano:noise=matched,nano:realism=1,halved", "--sheet", str(tmp_path / "sheet.png")]
+    assert run(command) == 0
+    found = json.loads(capsys.readouterr().out)
+    plain, noise, painted, halved = found.values()
+    assert plain["bytes"] == noise["bytes"] == painted["bytes"] <= 200
+    assert "equal_symbols" not in halved and halved["psnr"] > plain["psnr"]
+    assert noise["gradient_energy"] == pytest.approx(1, abs=0.05)
+    assert plain["gradient_energy"] < painted["gradient_energy"]
+    assert plain["psnr"] > max(noise["psnr"], painted["psnr"])
+    assert plain["equal_symbols"] > 0.9
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape == (2 * 288, 5 * 288, 3)
+    assert run(["bench", "realism", "--images", str(photographs), "--codecs", "webp"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_way_down_ends_where_sizes_grow_again() -> None:
+    from gsc_ros.evaluation.feature_distance import way_down
+
+    sizes = [
+        ("picture", 3, 64),
+        ("a", 16, 32),
+        ("b", 16, 32),
+        ("padded", 16, 33),
+        ("c", 32, 16),
+        ("up", 32, 32),
+        ("d", 64, 8),
+    ]
+    assert way_down([(name, (1, channels, side, side)) for name, channels, side in sizes]) == ["b", "c"]
+    assert way_down([("flat", (1, 1000)), ("tiny", (1, 64, 4, 4))]) == []
+
+
+def test_features_of_a_detector_tell_near_from_far(shared_data, photograph) -> None:
+    from gsc_ros.evaluation.feature_distance import FeatureDistance
+
+    look = FeatureDistance(shared_data / "instruments" / "yolox_nano.onnx")
+    assert len(look.taps) == 5
+    blurred = [cv2.GaussianBlur(photograph, (0, 0), sigma) for sigma in (1, 3, 9)]
+    found = [look(photograph, picture) for picture in (photograph, *blurred)]
+    assert found == sorted(found) and abs(found[0]) < 1e-4 and found[1] > 0.005

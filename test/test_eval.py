@@ -21,7 +21,7 @@ from gsc_ros.evaluation import report as eval_report
 from gsc_ros.evaluation import run as eval_run
 from gsc_ros.evaluation.bd_rate import difference
 from gsc_ros.evaluation.coded import Setting
-from gsc_ros.evaluation.metrics import ALWAYS, PERCEPTUAL, gradient_energy, ms_ssim
+from gsc_ros.evaluation.metrics import ALWAYS, PERCEPTUAL, gradient_energy, gradient_ratio, ms_ssim
 from gsc_ros.workers import Here, Processes
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -127,6 +127,7 @@ def test_an_unknown_codec_measure_or_dataset_is_named(capsys, photographs, tmp_p
         (["--codecs", "jpeg2001"], "codec 'jpeg2001'"),
         (["--codecs", "nano:realsim=1"], "'realsim' is none of realism, steps"),
         (["--codecs", "nano:steps=many"], "steps 'many' is not a number"),
+        (["--codecs", "nano:noise=pink"], "noise 'pink' is not matched"),
         (["--measures", "beauty"], "measure 'beauty'"),
         (["--dataset", "cifar"], "dataset 'cifar'"),
         (["--match", "vvc"], "match 'vvc'"),
@@ -495,6 +496,32 @@ def test_gradient_energy_is_linear_in_contrast_and_falls_with_blur(photograph) -
     whole = gradient_energy(photograph)
     assert gradient_energy(photograph // 2) == pytest.approx(whole / 2, rel=0.1)
     assert gradient_energy(cv2.blur(photograph, (9, 9))) < 0.5 * whole
+
+
+def test_matched_noise_has_the_originals_gradient_and_no_colour(photograph) -> None:
+    """The control of every figure about realism: detail without shapes."""
+    from gsc_ros.evaluation.noise_control import matched_noise
+
+    blurred = cv2.GaussianBlur(photograph, (0, 0), 3)
+    noisy = matched_noise(blurred, photograph, seed=1)
+    assert gradient_ratio(photograph, blurred) < 0.6
+    assert gradient_ratio(photograph, noisy) == pytest.approx(1.0, abs=0.01)
+    inside = (noisy > 0) & (noisy < 255)
+    added = np.where(inside.all(axis=2, keepdims=True), noisy.astype(int) - blurred, 0)
+    assert (added == added[:, :, :1]).mean() > 0.999 and abs(added.mean()) < 0.5  # but for what rounds the other way
+    assert (matched_noise(blurred, photograph, seed=1) == noisy).all()
+    assert (matched_noise(blurred, photograph, seed=2) != noisy).any()
+    assert matched_noise(photograph, blurred, seed=1) is photograph
+
+
+def test_the_noise_control_is_a_codec(photographs) -> None:
+    path = sorted(photographs.iterdir())[0]
+    image = datasets.read_file(path)
+    plain, noisy = (
+        codings.coding(name, most=300)(image, Setting(130), path.stem) for name in ("nano", "nano:noise=matched")
+    )
+    assert noisy.bytes == plain.bytes
+    assert gradient_ratio(image, plain.picture) < 0.9 < gradient_ratio(image, noisy.picture)
 
 
 def test_a_codec_that_takes_a_fifth_fewer_bytes_has_that_bd_rate() -> None:

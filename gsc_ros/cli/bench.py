@@ -50,6 +50,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     soak.add_argument(
         "--domain", type=int, default=60, help="ROS domain of the robot's side; the base has the next one"
     )
+    realism = kinds.add_parser("realism", help="a generator beside realism 0, noise and other codecs at the same bytes")
+    realism.add_argument("--images", type=Path, required=True, metavar="DIR", help="searched with all folders below")
+    realism.add_argument("--count", type=int, metavar="N", help="only the first N images")
+    realism.add_argument("--bytes", type=int, default=300, help="the budget")
+    realism.add_argument(
+        "--codecs",
+        default="nano,nano:noise=matched,nano:realism=1",
+        help="as of `gsc eval`; a profile may be a YAML file",
+    )
+    realism.add_argument("--detector", type=Path, metavar="ONNX", help="agreement of its boxes")
+    realism.add_argument("--features", default="", metavar="ONNX,...", help="networks whose features are compared")
+    realism.add_argument("--sheet", type=Path, metavar="PNG", help="the pictures' middles side by side")
     generate = kinds.add_parser("generate", help="seconds and memory of FLUX with its branch, and of the captioner")
     generate.add_argument(
         "--frames", default="512x512,1216x352,1024x768,2048x1024", help="sizes, e.g. 512x512,1216x352"
@@ -98,6 +110,7 @@ def run(options: argparse.Namespace) -> None:
         "memory": _memory,
         "choice": _choice,
         "soak": _soak,
+        "realism": _realism,
         "generate": _generate,
         "train": _train,
         "operations": _operations,
@@ -323,6 +336,26 @@ def _choice(options: argparse.Namespace) -> None:
         print(
             f"| {row.budget} | {row.images} | {row.ms_ssim:.4f} | {row.searched:.4f} | {row.share:.4f} | {row.worst_share:.3f} | {row.extra_ms:.0f} | {row.attempts} |"
         )
+
+
+def _realism(options: argparse.Namespace) -> None:
+    from gsc_ros.bench.realism import measure
+
+    try:
+        found = measure(
+            options.images, options.codecs.split(","), budget=options.bytes, count=options.count,
+            detector=options.detector, features=[Path(name) for name in options.features.split(",") if name],
+            sheet=options.sheet,
+        )  # fmt: skip
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if options.json:
+        print(json.dumps(found))
+        return
+    names = list(dict.fromkeys(name for figures in found.values() for name in figures))
+    print(f"| codec | {' | '.join(name.replace('_', ' ') for name in names)} |\n|---|{'---|' * len(names)}")
+    for codec, figures in found.items():
+        print(f"| {codec} | " + " | ".join(f"{figures[n]:.4g}" if n in figures else "" for n in names) + " |")
 
 
 def _soak(options: argparse.Namespace) -> None:

@@ -27,19 +27,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder of checkpoints and curves, in place of the one in the config")
     parser.add_argument("--export", type=Path, help="write the profile's files to this folder when the stages are done")
     parser.add_argument(
-        "--stage", choices=["codec", "context", "flow", "memory", "text", "cache", "train", "all"], default="all"
+        "--stage",
+        choices=["codec", "context", "flow", "painter", "memory", "text", "cache", "train", "all"],
+        default="all",
     )
     parser.add_argument("--steps", type=int, help="number of steps of each stage, in place of those in the config")
+    parser.add_argument(
+        "--minutes", type=float, help="end each stage of nano after so much time, with what is there by then"
+    )
     parser.add_argument("--device", default=None, help="cpu or cuda; the default is cuda where there is one")
 
 
-STAGES = {"nano": ("codec", "context", "flow", "memory", "text", "all"), "control": ("cache", "train", "all")}
+STAGES = {
+    "nano": ("codec", "context", "flow", "painter", "memory", "text", "all"),
+    "control": ("cache", "train", "all"),
+}
 
 
 def run(options: argparse.Namespace) -> None:
     if options.stage not in STAGES[options.what]:
         raise UsageError(f"--stage {options.stage}: {', '.join(STAGES[options.what])} are the stages of {options.what}")
     if options.what == "control":
+        if options.minutes is not None:
+            raise UsageError("--minutes: only the stages of nano end by the clock")
         from gsc_ros.cli.train_control import train_control
 
         train_control(options)
@@ -60,7 +70,7 @@ def train_nano(options: argparse.Namespace) -> None:
         raise UsageError(f"no folder of training images at {images}: name one with --images")
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     common: dict[str, Any] = {"images": images, "out": out, "device": device} | (
-        {"steps": options.steps} if options.steps else {}
+        {name: value for name in ("steps", "minutes") if (value := getattr(options, name)) is not None}
     )
     export = options.export or out / "export"
     if options.stage in ("codec", "all"):
@@ -91,6 +101,18 @@ def train_nano(options: argparse.Namespace) -> None:
             settings(flow.FlowTraining, config.get("flow", {}), common), latents.codec, curves(out / "curves" / "flow")
         )
         export_flow(out / "flow.pt", latents, export)
+    if options.stage == "painter":
+        from gsc_ros.latents.nano import NanoLatents
+        from gsc_ros.training import painter
+        from gsc_ros.training.export import export_painter
+
+        latents = NanoLatents.load(Weights(export), device=device)
+        painter.train(
+            settings(painter.PainterTraining, config.get("painter", {}), common),
+            latents.codec,
+            curves(out / "curves" / "painter"),
+        )
+        export_painter(out / "painter.pt", latents, export)
     if options.stage in ("memory", "all"):
         from gsc_ros.latents.nano import NanoLatents
         from gsc_ros.training import memory

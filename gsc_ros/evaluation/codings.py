@@ -11,6 +11,7 @@ import numpy as np
 from gsc_ros import __version__
 from gsc_ros.evaluation import files, peers
 from gsc_ros.evaluation.coded import Coded, Coding, Image, Setting
+from gsc_ros.evaluation.noise_control import MATCHED, matched_noise
 from gsc_ros.evaluation.reconstructions import Reconstructions
 from gsc_ros.latents.geometry import Geometry
 from gsc_ros.latents.layout import LatentLayout
@@ -26,6 +27,7 @@ class Ours:
     caption               ``off`` (default), ``descriptor`` or ``model``
     words                 of the caption that are sent, the first ones; all by default
     search                steps that look for better symbols; 0 by default
+    noise                 ``matched``: the picture with white luma noise until its gradient energy is the original's (noise_control.py)
     """
 
     profile: str
@@ -36,6 +38,7 @@ class Ours:
     caption: str = "off"
     words: int | None = None
     search: int = 0
+    noise: str | None = None
 
     @classmethod
     def of(cls, name: str) -> Ours:
@@ -43,7 +46,7 @@ class Ours:
         head, *parts = name.split(":")
         kinds: dict[str, Callable[[str], Any]] = {
             "realism": float, "steps": int, "seed": int, "selection": str, "caption": str, "words": int,
-            "search": int,
+            "search": int, "noise": str,
         }  # fmt: skip
         options = {}
         for part in parts:
@@ -54,6 +57,8 @@ class Ours:
                 options[key] = kinds[key](value)
             except ValueError as error:
                 raise ValueError(f"codec {name!r}: {key} {value!r} is not a number") from error
+        if options.get("noise") not in (None, MATCHED):
+            raise ValueError(f"codec {name!r}: noise {options['noise']!r} is not {MATCHED}")
         load_profile(head)
         return cls(head, **options)
 
@@ -75,6 +80,8 @@ class Ours:
                 wished = replace(wished, caption_mode="fixed", caption=" ".join(whole.split()[: self.words]))
             packet = encoder.for_another_camera().encode(image, wished).packet
             picture = decoder.for_another_camera().decode(packet, painting).image
+            if self.noise is not None:
+                picture = matched_noise(picture, image, seed=self.seed)
             return Coded(len(packet), len(packet), picture)
 
         return code

@@ -23,6 +23,7 @@ MOST_STEPS = {"nano_flow": 16, "flux": 100}
 BACK_ENDS = {
     "nano_flow": Reads(
         files=("flow.safetensors", "confidence.safetensors"),
+        optional=("painter.safetensors",),
         latents=("nano",),
         defaults={
             "steps": Field(kind=int, low=1, high=MOST_STEPS["nano_flow"], required=True),

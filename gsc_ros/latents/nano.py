@@ -28,11 +28,13 @@ class Decoded:
     image     the fidelity image (3,h,w), nominally 0..1
     control   y_hat of all channels on the finer grid (1,N,r,c): the generator's control map
     features  what the decoder made of it at each position of that grid (F,r,c)
+    pyramid   the same and what became of it at two and four times that size, on the way to the image, each (1,F',r',c')
     """
 
     image: Tensor
     control: Tensor
     features: Tensor
+    pyramid: tuple[Tensor, Tensor, Tensor]
 
     def picture(self) -> NDArray[np.float32]:
         """The fidelity image as (h,w,3) in 0..1."""
@@ -89,9 +91,9 @@ class NanoLatents(QuantisedLatents):
         lead, rest = self.dense(symbols, level, geometry)
         condition = self.condition(list(symbols), level)
         with torch.inference_mode():
-            features = self.codec.synthesis.features(lead, rest, condition)
-            image = self.codec.synthesis.image(features)
-        return Decoded(image=image[0], control=self.control_map(lead, rest), features=features[0])
+            pyramid = self.codec.synthesis.pyramid(self.codec.synthesis.features(lead, rest, condition))
+            image = self.codec.synthesis.image_of(pyramid)
+        return Decoded(image=image[0], control=self.control_map(lead, rest), features=pyramid[0][0], pyramid=pyramid)
 
     def picture(self, symbols: InSteps, level: int, geometry: Geometry) -> NDArray[np.float32]:
         return self.synthesise(symbols, level, geometry).picture()

@@ -110,6 +110,7 @@ class Synthesis(nn.Module):
         self.coarse = nn.Sequential(*blocks(w16, 4), Up(w16, w16))
         self.mid = nn.Sequential(*blocks(w16, 7))
         self.fine = nn.Sequential(Up(w16, w8), *blocks(w8, 5), Up(w8, w4), *blocks(w4, 2))
+        self._quarter = 6  # of its layers work at 1/8
         self.out = nn.Conv2d(w4, 48, 1)
 
     def features(self, y64: Tensor, y32: Tensor, condition: Tensor) -> Tensor:
@@ -117,9 +118,18 @@ class Synthesis(nn.Module):
         bias = self.condition(condition)[:, :, None, None]
         return self.mid(self.coarse(self.in64(y64) + bias) + self.in32(y32) + bias)
 
+    def pyramid(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What becomes of :meth:`features` on the way to the image: at 1/16, 1/8 (B,112,h/8,w/8) and 1/4 (B,48,h/4,w/4)."""
+        eighth = self.fine[: self._quarter](features)
+        return features, eighth, self.fine[self._quarter :](eighth)
+
     def image(self, features: Tensor) -> Tensor:
         """The fidelity image of :meth:`features`."""
-        return 0.5 + 0.5 * F.pixel_shuffle(self.out(self.fine(features)), 4)
+        return self.image_of(self.pyramid(features))
+
+    def image_of(self, pyramid: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """The fidelity image of a :meth:`pyramid`."""
+        return 0.5 + 0.5 * F.pixel_shuffle(self.out(pyramid[-1]), 4)
 
     def forward(self, y64: Tensor, y32: Tensor, condition: Tensor) -> Tensor:
         return self.image(self.features(y64, y32, condition))

@@ -17,6 +17,8 @@ from gsc_ros.entropy.channels import ChannelTables
 from gsc_ros.entropy.context import ContextModel
 from gsc_ros.generators import BACK_ENDS as GENERATORS
 from gsc_ros.generators.flow_network import FlowNetwork
+from gsc_ros.generators.nano_painter import FILE
+from gsc_ros.generators.painter_network import PainterNetwork
 from gsc_ros.latents import BACK_ENDS
 from gsc_ros.latents.codec import NanoCodec
 from gsc_ros.latents.geometry import Geometry
@@ -27,6 +29,7 @@ from gsc_ros.profiles import share_directory, write_sha256
 from gsc_ros.training import checkpoint, confidence
 from gsc_ros.training.images import image_files, read_rgb, whole_blocks
 from gsc_ros.training.memory import MemoryTraining, MovingViews
+from gsc_ros.training.painter import Trained
 from gsc_ros.training.tables import fit, quantise
 from gsc_ros.training.text import build
 from gsc_ros.weights import Weights
@@ -47,10 +50,9 @@ def averaged(path: Path, key: str, module: torch.nn.Module) -> torch.nn.Module:
     state = checkpoint.load(path)
     if state is None:
         raise ValueError(f"no checkpoint {path}: run this stage of the training first")
-    module.load_state_dict(
-        {name.removeprefix("module."): value for name, value in state[key].items() if name.startswith("module.")},
-        strict=False,
-    )
+    values = {name.removeprefix("module."): value for name, value in state[key].items() if name.startswith("module.")}
+    if missing := module.load_state_dict(values, strict=False).missing_keys:
+        raise ValueError(f"{path} holds another network than this version's: {missing[0]} is not in it")
     return module
 
 
@@ -176,3 +178,10 @@ def export_profile(out: Path) -> Path | None:
     path.write_text(yaml.safe_dump(yaml.safe_load(shipped) | {"weights": "."}, sort_keys=False), encoding="utf-8")
     write_sha256(path)
     return path
+
+
+def export_painter(checkpoint_path: Path, latents: NanoLatents, out: Path) -> None:
+    """Write ``painter.safetensors``, without the critic that it may have been trained with."""
+    trained = Trained(PainterNetwork(latents.layout.channels, latents.levels), None)
+    averaged(checkpoint_path, "average", trained)
+    half_precision(trained.painter, out / FILE)

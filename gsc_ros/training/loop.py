@@ -42,6 +42,7 @@ class TrainingSettings:
     optimizer         ``adamw``; or ``muon`` for the kernels of the groups that are ``wide``, and AdamW for the rest
     workers           processes that draw batches ahead of the steps; 0 draws them in this one
     graph             a step as one CUDA graph, on a GPU, which else waits for the launches of networks as small as these
+    minutes           end when so much time has gone, if it comes before the last step: the learning rate falls with what is nearer its end
     """
 
     images: Path
@@ -59,12 +60,15 @@ class TrainingSettings:
     optimizer: str = "adamw"
     workers: int = 0
     graph: bool = False
+    minutes: float | None = None
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer {self.optimizer!r}: {' and '.join(OPTIMIZERS)} are known")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision {self.precision!r}: {' and '.join(PRECISIONS)} are known")
+        if self.minutes is not None and self.minutes <= 0:
+            raise ValueError(f"minutes {self.minutes}: more than 0 are needed")
         if self.graph and not self.device.startswith("cuda"):
             raise ValueError(f"graph is for a GPU, and the device is {self.device}")
 
@@ -111,7 +115,11 @@ def run(
     compute = None if settings.graph else eager(loss_of, model)
     batches = inputs(draw, range(start, settings.steps), workers=settings.workers, device=settings.device)
     for step, batch in enumerate(batches, start):
-        scale = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+        gone = step / settings.steps
+        if settings.minutes is not None:
+            gone = min(1.0, max(gone, (time.monotonic() - began) / (60 * settings.minutes)))
+        last = step + 1 == settings.steps or gone == 1
+        scale = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * gone))
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * group["factor"] * scale * min(1.0, (step + 1) / WARM_UP)
         if compute is None:
@@ -130,9 +138,11 @@ def run(
                 step + 1, {name: float(value) for name, value in sums.items()} | {"seconds": time.monotonic() - began}
             )
             sums.clear()
-        if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
+        if (step + 1) % settings.save_every == 0 or last:
             states = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
             checkpoint.save(path, {"step": step + 1, **states})
+        if last:
+            break
     assert isinstance(average.module, type(model))
     return average.module
 
