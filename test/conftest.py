@@ -15,6 +15,7 @@ settings.register_profile("gsc_ros", deadline=None)
 settings.load_profile("gsc_ros")
 # Several processes at once, each with a thread for every core, wait for each other most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("PYTHONFAULTHANDLER", "1")  # a process that dies in C code says where
 # A robot's ROS domain and a base's, of this process alone: several run tests at once. Below 102, where the ports of a domain are
 # none that the kernel gives to others.
 DOMAINS = (1 + 2 * (os.getpid() % 50), 2 + 2 * (os.getpid() % 50))
