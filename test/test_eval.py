@@ -242,7 +242,7 @@ def test_images_that_cannot_be_read_are_left_out_and_told(photographs, tmp_path,
     (root / "._hidden.png").write_bytes(b"of another system")
     options = [
         "--codecs",
-        "webp,jpeg",
+        "jpeg",
         "--bytes",
         "600",
         "--measures",
@@ -256,7 +256,7 @@ def test_images_that_cannot_be_read_are_left_out_and_told(photographs, tmp_path,
         assert run(["eval", "--root", str(root), *options]) == 0
         captured = capsys.readouterr()
         assert captured.err.count("left out: ") == 1 and "cut.png left out" in captured.err
-        assert captured.out.count("| 0 of 3 |") == 2
+        assert captured.out.count("| 0 of 3 |") == 1
     for path in root.glob("[!c]*.png"):
         path.unlink()
     assert run(["eval", "--root", str(root), *options]) == 1

@@ -70,7 +70,7 @@ def views(count: int) -> list[np.ndarray]:
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.integers(0, 2**31),
     st.sampled_from(["acknowledged", "key"]),
