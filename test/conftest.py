@@ -39,7 +39,7 @@ SLOW = {
     ),
     *("test_training", "test_control_training", "test_calibrate", "test_flux", "test_full_size", "test_qwen"),
     *("test_eval", "test_experiment", "test_tasks", "test_distribution", "test_exported_segmenter", "test_bench"),
-    *("test_steady", "test_search"),
+    *("test_steady", "test_search", "test_painter"),
 }
 
 

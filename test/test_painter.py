@@ -111,7 +111,7 @@ def test_the_finest_octave_has_no_say_in_what_is_larger() -> None:
     assert torch.nn.functional.avg_pool2d(fine, 2).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize("samples", [pytest.param(1, marks=pytest.mark.exhaustive), 2])
 @pytest.mark.usefixtures("shallow")
 def test_the_painter_learns_resumes_and_exports(encoder, images, features, tmp_path, photograph, samples) -> None:
     codec = encoder.latents.codec
