@@ -16,6 +16,7 @@ from gsc_ros.nodes.launch_arguments import (
     Given,
     LaunchError,
     config_file,
+    configured,
     frames_for,
     refuse_unknown,
     rviz_layout,
@@ -121,6 +122,19 @@ def test_frames_are_made_for_the_link_that_the_gateway_has() -> None:
     sealed = frames_for({"max_bits_per_second": 4000.0, "mtu": 222, "key_file": "k"})
     assert sealed["link_overhead"] == HEADERS + 20
     assert sealed["link_mtu"] == 200
+
+
+def test_frames_know_a_key_that_only_the_parameter_file_names(tmp_path) -> None:
+    file = tmp_path / "all.yaml"
+    file.write_text(
+        "/gateway: {ros__parameters: {key_file: k, max_bits_per_second: 4000}}\n"
+        "/robot: {compressor: {ros__parameters: {max_bits_per_second: 9}}}\n"
+    )
+    found = configured(given(config=str(file)), "gateway.yaml", "gateway")
+    assert found == {"key_file": "k", "max_bits_per_second": 4000.0}
+    assert frames_for(found)["link_overhead"] == 48
+    assert configured(given(config=str(file)), "rover.yaml", "compressor") == {"max_bits_per_second": 9.0}
+    assert configured(given(), "gateway.yaml", "gateway")["mtu"] == 1400
 
 
 def test_the_layout_of_rviz_follows_the_cameras() -> None:

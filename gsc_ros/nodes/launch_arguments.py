@@ -141,13 +141,21 @@ def config_file(given: Given, default: str) -> str:
     return str(path)
 
 
-def _sections(content: Any) -> Iterable[Mapping[str, Any]]:
-    """Every ros__parameters of a parameter file that this package's nodes could read."""
+def configured(given: Given, default: str, node: str) -> dict[str, Value]:
+    """Parameters of ``node`` in the file that it is given, in their own kinds; raises ValueError."""
+    table = {parameter.name: parameter for parameter in TABLES[node]}
+    content = yaml.safe_load(Path(config_file(given, default)).read_text())
+    found = {name: value for section in _sections(content, (node,)) for name, value in section.items() if name in table}
+    return {name: table[name].taken(value) for name, value in found.items()}
+
+
+def _sections(content: Any, nodes: Sequence[str] = tuple(TABLES)) -> Iterable[Mapping[str, Any]]:
+    """Every ros__parameters of a parameter file that ``nodes`` could read."""
     for name, value in content.items() if isinstance(content, dict) else ():
         if name == "ros__parameters" and isinstance(value, dict):
             yield value
-        elif isinstance(value, dict) and (str(name).strip("/*") in ("", *TABLES) or "ros__parameters" not in value):
-            yield from _sections(value)
+        elif isinstance(value, dict) and (str(name).strip("/*") in ("", *nodes) or "ros__parameters" not in value):
+            yield from _sections(value, nodes)
 
 
 def rviz_layout(cameras: Sequence[str]) -> str:

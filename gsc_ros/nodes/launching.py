@@ -21,6 +21,7 @@ from gsc_ros.nodes.launch_arguments import (
     Given,
     LaunchError,
     config_file,
+    configured,
     frames_for,
     refuse_unknown,
     rviz_layout,
@@ -68,8 +69,10 @@ def node(given: Given, executable: str, *, config: str, parameters: Mapping[str,
 
 def compressor(given: Given) -> Action:
     """The robot's node; where its gateway is started beside it, frames are made for that link."""
-    limits = frames_for(given.parameters("gateway")) if given.flag("gateway") else {}
-    parameters = {**limits, **given.parameters("compressor")}
+    own = configured(given, "rover.yaml", "compressor")
+    beside = {**configured(given, "gateway.yaml", "gateway"), **given.parameters("gateway")}
+    limits = frames_for(beside) if given.flag("gateway") else {}
+    parameters = {name: value for name, value in limits.items() if name not in own} | given.parameters("compressor")
     return node(given, "compressor", config=config_file(given, "rover.yaml"), parameters=parameters)
 
 
